@@ -1,0 +1,63 @@
+# cephmonfs.  `make` alone tells what there is.
+
+SHELL := /bin/sh
+PREFIX ?= /opt/cephmonfs
+DESTDIR ?=
+SBINDIR ?= /sbin
+BINDIR ?= /usr/local/bin
+MANDIR ?= /usr/local/share/man
+MNT ?= ./mnt
+RELEASE ?= pacific
+DIR ?= ./cluster
+PYTEST_ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help venv demo test lint types unit install uninstall cluster cluster-down requirements clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+venv:  ## .venv with everything for development, and the Debian packages it needs
+	@tools/setup.sh dev
+
+demo:  ## mount the embedded monitors at MNT (./mnt) and look around; umount ends it
+	@tools/setup.sh runtime
+	@mountpoint -q "$(MNT)" || { mkdir -p "$(MNT)" && ./mount.cephmon demo: "$(MNT)"; }
+	@echo '$$ df -h $(MNT)'; df -h "$(MNT)"
+	@echo; echo '$$ cat $(MNT)/status'; cat "$(MNT)/status"
+	@echo; echo '$$ ls -RC $(MNT)'; cd "$(MNT)" && ls -RC -w 110
+	@echo; echo 'It stays mounted: look at $(MNT)/README, and end it with  umount $(MNT)'
+
+test: venv lint types unit  ## what CI runs: lint, types, all tests but the soak
+
+unit:
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: venv  ## format, lint and layers
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-cache >.venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
+	@$(BIN)/codespell
+
+types: venv  ## mypy, strict
+	@$(BIN)/mypy --no-error-summary
+
+install:  ## mount.cephmon, cephmonfs and cephmon for the whole machine, under PREFIX (/opt/cephmonfs)
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" SBINDIR="$(SBINDIR)" BINDIR="$(BINDIR)" MANDIR="$(MANDIR)" tools/install.sh install
+
+uninstall:  ## remove what install put there
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" SBINDIR="$(SBINDIR)" BINDIR="$(BINDIR)" MANDIR="$(MANDIR)" tools/install.sh uninstall
+
+cluster:  ## a real throw-away Ceph cluster: RELEASE=nautilus|pacific|reef|tentacle DIR=./cluster
+	@tools/setup.sh cluster
+	@tools/cluster up --release "$(RELEASE)" --dir "$(DIR)"
+
+cluster-down:  ## end the cluster in DIR
+	@tools/cluster down --dir "$(DIR)"
+
+requirements:  ## compile requirements/*.txt anew from pyproject.toml (wants pip-tools on PATH)
+	@tools/requirements.sh
+
+clean:  ## remove caches and .venv
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
