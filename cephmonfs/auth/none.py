@@ -1,0 +1,24 @@
+"""auth none: the cluster believes every name."""
+
+from __future__ import annotations
+
+from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
+from cephmonfs.errors import UnexpectedMessage
+from cephmonfs.model.entity import EntityName
+
+
+class NoneHandshake:
+    """Method 1: the monitor answers at once; the old global_id is simply given back."""
+
+    def __init__(self, entity: EntityName, prior: Credentials | None) -> None:
+        self.method = AuthMethod.NONE
+        self.entity = entity
+        self.global_id = prior.global_id if prior else 0
+
+    def more(self, payload: bytes) -> bytes:
+        """There is nothing to ask."""
+        raise UnexpectedMessage("a monitor asks for more in auth none")
+
+    def done(self, payload: bytes, global_id: int) -> AuthResult:
+        """Take the global_id."""
+        return AuthResult(Credentials(global_id, {}), None, None)

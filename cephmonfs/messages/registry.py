@@ -1,0 +1,71 @@
+"""Which class decodes which message type."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cephmonfs.errors import DecodeError
+from cephmonfs.messages import auth, mon
+from cephmonfs.messages.message import Message, MsgType
+from cephmonfs.wire.cursor import Cursor
+
+FromMonitor = (
+    mon.MMonMap
+    | mon.MStatfsReply
+    | mon.MMonSubscribeAck
+    | mon.MMonGetVersionReply
+    | mon.MMDSMap
+    | mon.MOSDMap
+    | mon.MFSMap
+    | mon.MFSMapUser
+    | mon.MMgrMap
+    | mon.MMonCommandAck
+    | mon.MConfig
+    | auth.MAuthReply
+)
+ToMonitor = mon.MMonGetMap | mon.MStatfs | mon.MMonSubscribe | mon.MMonGetVersion | mon.MMonCommand | auth.MAuth
+
+_FROM_MONITOR: Final[dict[int, type[FromMonitor]]] = {
+    MsgType.MON_MAP: mon.MMonMap,
+    MsgType.STATFS_REPLY: mon.MStatfsReply,
+    MsgType.MON_SUBSCRIBE_ACK: mon.MMonSubscribeAck,
+    MsgType.MON_GET_VERSION_REPLY: mon.MMonGetVersionReply,
+    MsgType.MDS_MAP: mon.MMDSMap,
+    MsgType.OSD_MAP: mon.MOSDMap,
+    MsgType.FS_MAP: mon.MFSMap,
+    MsgType.FS_MAP_USER: mon.MFSMapUser,
+    MsgType.MGR_MAP: mon.MMgrMap,
+    MsgType.MON_COMMAND_ACK: mon.MMonCommandAck,
+    MsgType.CONFIG: mon.MConfig,
+    MsgType.AUTH_REPLY: auth.MAuthReply,
+}
+_TO_MONITOR: Final[dict[int, type[ToMonitor]]] = {
+    MsgType.MON_GET_MAP: mon.MMonGetMap,
+    MsgType.STATFS: mon.MStatfs,
+    MsgType.MON_SUBSCRIBE: mon.MMonSubscribe,
+    MsgType.MON_GET_VERSION: mon.MMonGetVersion,
+    MsgType.MON_COMMAND: mon.MMonCommand,
+    MsgType.AUTH: auth.MAuth,
+}
+
+
+def _checked(message: Message, cls: type[FromMonitor] | type[ToMonitor], name: str) -> Cursor:
+    if message.compat > cls.VERSION:
+        raise DecodeError(name, 0, f"needs decoder v{message.compat}, ours is v{cls.VERSION}")
+    return Cursor(message.front, name)
+
+
+def from_monitor(message: Message) -> FromMonitor | None:
+    """Decode what a monitor sent; None for a type that we have no use for.  Raises DecodeError."""
+    cls = _FROM_MONITOR.get(message.type)
+    if cls is None:
+        return None
+    return cls.decode(_checked(message, cls, cls.__name__), message.version)
+
+
+def to_monitor(message: Message) -> ToMonitor | None:
+    """Decode what a client sent, for the embedded monitors.  Raises DecodeError."""
+    cls = _TO_MONITOR.get(message.type)
+    if cls is None:
+        return None
+    return cls.decode(_checked(message, cls, cls.__name__), message.version)

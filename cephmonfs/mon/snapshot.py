@@ -1,0 +1,138 @@
+"""The immutable view of a session that everything above it reads.
+
+A snapshot is made whole and never edited; maps in it are kept as received and decoded by whoever shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cephmonfs.model.entity import AddrVec
+    from cephmonfs.model.monmap import MonMap
+    from cephmonfs.model.statfs import Statfs
+
+
+class State(StrEnum):
+    """What `session/state` shows."""
+
+    CONNECTING = "connecting"  # no session yet, connections are being made
+    AUTHENTICATING = "authenticating"  # no session yet, a monitor is checking our key
+    OPEN = "open"
+    HUNTING = "hunting"  # there was a session; another monitor is being looked for
+    REFUSED = "refused"  # the monitors answer and refuse us; tried again slowly
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """One moment on both clocks: `mono` counts on through clock changes, `wall` is seconds since 1970."""
+
+    mono: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class MapRecord:
+    """One map as a monitor sent it."""
+
+    epoch: int
+    blob: bytes  # the encoded map itself, without the message around it; empty where only the epoch is known
+    at: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class StatfsRecord:
+    """One statfs answer.  `asked` is when the request left: the answer is no older than that."""
+
+    stats: Statfs
+    pool: int | None
+    asked: Stamp
+    at: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class MonView:
+    """What we know of one monitor."""
+
+    name: str
+    rank: int
+    addrs: AddrVec
+    rtt_s: float | None  # of the last keepalive or handshake, None before one
+    last_error: str  # the last failure in words, empty when none
+
+
+@dataclass(frozen=True, slots=True)
+class TicketView:
+    """A ticket without its key material.  Times are wall clock."""
+
+    service: str
+    key_type: str
+    secret_id: int
+    got: float
+    renew_after: float
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A request without an answer yet."""
+
+    tid: int
+    kind: str
+    age_s: float
+    mon: str  # the monitor it was sent to, empty while it waits for a session
+    sends: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """One line of the session's history."""
+
+    at: Stamp
+    state: State
+    mon: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The session at one moment."""
+
+    now: Stamp
+    entity: str  # "client.df"
+    state: State
+    mon: str  # name of the monitor we are with (or were last), empty before the first
+    addr: str  # its address as text, "v2:127.0.0.1:3300/0"
+    mode: str  # "secure", "crc" or "legacy"; empty before the first session
+    global_id: int  # 0 before the first session
+    since: Stamp | None  # when the present session opened
+    last_contact: Stamp | None  # when a monitor last sent us anything
+    sessions: int  # opened so far
+    failovers: int  # sessions opened with another monitor than the one before
+    last_error: str
+    fsid: str  # empty before the first monmap
+    monmap: MonMap | None
+    maps: Mapping[str, MapRecord]  # by name: monmap mdsmap fsmap osdmap mgrmap
+    denied: frozenset[str]  # names of maps that the key's caps do not cover
+    fscid: int | None  # of the chosen (or first) file system
+    fs_missing: bool  # an fs= was asked for that the cluster does not have
+    mons: tuple[MonView, ...]  # in rank order
+    statfs: StatfsRecord | None
+    tickets: tuple[TicketView, ...]
+    requests: tuple[RequestView, ...]
+    counters: Mapping[str, int]
+    history: tuple[SessionChange, ...]  # the last few, oldest first
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReply:
+    """What a monitor answered to one command.  `result` is 0 or a negative errno."""
+
+    result: int
+    text: str
+    data: bytes
+    at: Stamp

@@ -1,0 +1,1 @@
+"""One connection to a monitor, no socket: bytes <-> frames <-> messages."""

@@ -1,0 +1,1 @@
+"""trio: sockets and timers; pumps bytes through the session."""

@@ -1,0 +1,30 @@
+"""Every bound on an untrusted size, each with its reason.
+
+None of these is enforced by the protocol itself; they are chosen well above what
+real monitors of four releases sent, and well below what would hurt this machine.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+MAX_BANNER_PAYLOAD: Final = 64  # real: 16
+MAX_PREAUTH_FRAME: Final = 64 * KIB  # before AUTH_DONE the peer is anyone; real: 1.3 KiB
+MAX_FRONT: Final = 64 * MIB  # a full OSDMap of a very big cluster is some tens of MiB
+MAX_MIDDLE: Final = 0  # no monitor message has one
+MAX_DATA: Final = 64 * MIB  # the output of one command
+MAX_MESSAGE: Final = 96 * MIB  # front and data together
+MAX_SOCKADDR: Final = 128  # sockaddr_storage
+MAX_ADDRVEC: Final = 32  # a daemon has one address per protocol and family
+MAX_MONS: Final = 256  # Ceph's own tests stop at 21
+MAX_TICKETS: Final = 16  # one per service type
+MAX_TICKET_BLOB: Final = 64 * KIB  # they grow with caps; krbd's "huge tickets" test has 50 KiB
+MAX_SECRET: Final = 64  # the connection secret is 64 bytes, keys are 16 or 32
+MAX_NAME: Final = 4 * KIB  # entity, file system, pool and host names
+MAX_STRING: Final = 1 * MIB  # texts of a command's status line
+MAX_AUTH_METHODS: Final = 32
+MAX_MAP_ITEMS: Final = 1 << 20  # OSDs, pools, MDS: further bounded by the bytes that are there
+MAX_MESSAGES_BEFORE_READ: Final = 4096  # frames decoded from one receive before the loop gets a turn
