@@ -1,0 +1,120 @@
+"""What all tests share: real clusters, made when first asked for and once a run, and what is skipped when and why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import RELEASES, Cluster, ClusterUnavailable
+
+# Set by CI: a test that cannot run for want of a cluster or of FUSE is a failure there, not a skip.
+_REQUIRE = bool(os.environ.get("CEPHMONFS_REQUIRE_ALL"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long tests too")
+    parser.addoption("--keep-clusters", action="store_true", help="keep the directories (logs) of clusters")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        top = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        if top in ("cluster", "fuse"):
+            item.add_marker(top)
+        if item.get_closest_marker("soak") and not config.getoption("--soak"):
+            item.add_marker(pytest.mark.skip(reason="long: only with --soak"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("fuse"):
+        problem = _no_fuse()
+        if problem:
+            unavailable(f"no FUSE mounts here: {problem}")
+
+
+def _no_fuse() -> str | None:
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "/dev/fuse cannot be opened"
+    if shutil.which("fusermount3") is None:
+        return "fusermount3 is missing"
+    return None
+
+
+def unavailable(reason: str) -> None:
+    """Skip, or fail where everything has to run."""
+    if _REQUIRE:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+class ClusterFactory:
+    """Makes clusters in short directories and ends them all, whatever happened in between."""
+
+    def __init__(self, keep: bool) -> None:
+        self._stack = contextlib.ExitStack()
+        self._keep = keep
+
+    def __call__(self, **options: Any) -> Cluster:
+        """`Cluster.create` with these options; its directory is made and removed by us."""
+        directory = Path(tempfile.mkdtemp(prefix=f"cmfs-{options.get('release', 'pacific')}-"))
+        if not self._keep:
+            self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        try:
+            cluster = Cluster.create(directory=directory, **options)
+        except ClusterUnavailable as exc:
+            unavailable(str(exc))
+            raise
+        return self._stack.enter_context(cluster)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def cluster_factory(request: pytest.FixtureRequest) -> Iterator[ClusterFactory]:
+    """For tests that break their cluster: `cluster_factory(release=..., mons=3, ...)`, three monitors in half a second."""
+    factory = ClusterFactory(bool(request.config.getoption("--keep-clusters")))
+    with contextlib.closing(factory):
+        yield factory
+
+
+@pytest.fixture(scope="session")
+def clusters(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Cluster]]:
+    """`clusters("reef")`: the whole cluster (three mons, mgr, OSD, MDS, one file system) of a release.
+
+    Shared by the whole run: do not break it, and leave behind only what no other test looks at.
+    """
+    factory = ClusterFactory(bool(request.config.getoption("--keep-clusters")))
+    made: dict[str, Cluster] = {}
+
+    def get(release: str) -> Cluster:
+        if release not in made:
+            made[release] = factory(release=release, mons=3, mgr=True, osds=1, mds=1)
+        return made[release]
+
+    with contextlib.closing(factory):
+        yield get
+
+
+@pytest.fixture(scope="session")
+def pacific(clusters: Callable[[str], Cluster]) -> Cluster:
+    return clusters("pacific")
+
+
+@pytest.fixture(scope="session")
+def tentacle(clusters: Callable[[str], Cluster]) -> Cluster:
+    return clusters("tentacle")
+
+
+@pytest.fixture(scope="session", params=RELEASES)
+def any_release(request: pytest.FixtureRequest, clusters: Callable[[str], Cluster]) -> Cluster:
+    """The whole cluster of each of the four releases in turn."""
+    return clusters(request.param)
