@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NEWEST: Final = 10
 _NEWEST_INFO: Final = 6
+_AUTH_CIPHERS_MIN: Final = 16  # a branch of Ceph has a single bool as its version 10
 _NEVER: Final = Utime(0, 0)
 
 _FEATURE_RELEASES: Final = {0: 11, 1: 12, 2: 13, 4: 14, 5: 15, 6: 16, 8: 17, 9: 18, 10: 19, 11: 20}  # bit -> release
@@ -62,7 +63,7 @@ class MonInfo:
             if v >= 3 and addr2:
                 self.addrs.encode(enc)
             else:
-                _encode_addr(enc, self.addrs.legacy, addr2=addr2)
+                _encode_addr(enc, _old_addr(self.addrs), addr2=addr2)
             enc.u16(self.priority)
             if newest >= 5:
                 enc.u16(self.weight).u32(len(self.crush_location))
@@ -77,6 +78,12 @@ def _encode_addr(enc: Encoder, addr: EntityAddr, *, addr2: bool) -> None:
         addr.encode(enc)
     else:
         addr.encode_legacy(enc)
+
+
+def _old_addr(addrs: AddrVec) -> EntityAddr:
+    """Where an old form names one address: the v1 one; where there is none, another one passed off as v1."""
+    addr = addrs.legacy_or_front
+    return addr if addr.blank else replace(addr, type=AddrType.LEGACY)
 
 
 def _decode_features(cur: Cursor) -> int:
@@ -186,7 +193,7 @@ class MonMap:
                 tiebreaker=cur.text(),
                 stretch_marked_down=cur.items(Cursor.text, each=4),
             )
-        if self.version >= 10:
+        if self.version >= 10 and cur.remaining >= _AUTH_CIPHERS_MIN:
             new = replace(new, auth_ciphers=AuthCiphers(cur.u32(), cur.s32(), cur.items(Cursor.s32, each=4), cur.s32()))
         return new
 
@@ -226,7 +233,8 @@ class MonMap:
                     EntityInstName(EntityType.MON, rank).encode(enc)
                 else:
                     enc.text(mon.name)
-                _encode_addr(enc, mon.addrs.legacy, addr2=addr2)
+                addr = mon.addrs.legacy if v == 1 else _old_addr(mon.addrs)
+                _encode_addr(enc, addr, addr2=addr2)
         enc.utime(self.last_changed).utime(self.created)
         if v >= 4:
             for mask in (self.persistent_features, self.optional_features):
@@ -286,11 +294,10 @@ def _decode_old_mons(cur: Cursor, v: int) -> tuple[MonInfo, ...]:
     return tuple(MonInfo(name, addrs[name]) for name in sorted(addrs, key=lambda name: _rank_key(addrs[name], name)))
 
 
-def _rank_key(addrs: AddrVec, name: str) -> tuple[int, bytes, int, str]:
-    addr = addrs.of_type(AddrType.LEGACY)
-    if addr is None:
-        return (0, b"", 0, name)
-    return (addr.family, addr.sockaddr[4:24], addr.port, name)
+def _rank_key(addrs: AddrVec, name: str) -> tuple[bytes, bytes, bytes, str]:
+    """Order as Ceph's memcmp over entity_addr_t does: the port counts before the address."""
+    addr = addrs.legacy_or_front
+    return (addr.type.to_bytes(4, "little"), addr.nonce.to_bytes(4, "little"), addr.sockaddr, name)
 
 
 def _infer_release(persistent_features: int) -> int:
