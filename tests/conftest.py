@@ -80,7 +80,7 @@ class ClusterFactory:
 
 @pytest.fixture
 def cluster_factory(request: pytest.FixtureRequest) -> Iterator[ClusterFactory]:
-    """For tests that break their cluster: `cluster_factory(release=..., mons=3, ...)`, three monitors in half a second."""
+    """For tests that break their cluster: `cluster_factory(release=..., mons=3, ...)`; under a second for three."""
     factory = ClusterFactory(bool(request.config.getoption("--keep-clusters")))
     with contextlib.closing(factory):
         yield factory
