@@ -40,8 +40,9 @@ class MapRecord:
     """One map as a monitor sent it."""
 
     epoch: int
-    blob: bytes  # the encoded map itself, without the message around it; empty where only the epoch is known
+    blob: bytes  # the encoded map itself, without the message around it
     at: Stamp
+    incrementals: tuple[bytes, ...] = ()  # osdmap alone: what to apply to `blob` to get to `epoch`
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Snapshot:
     sessions: int  # opened so far
     failovers: int  # sessions opened with another monitor than the one before
     last_error: str
+    errors: Mapping[str, str]  # by monitor name (or address as configured): how the last attempt with it failed
     fsid: str  # empty before the first monmap
     monmap: MonMap | None
     maps: Mapping[str, MapRecord]  # by name: monmap mdsmap fsmap osdmap mgrmap

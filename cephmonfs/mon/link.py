@@ -1,0 +1,223 @@
+"""Link: one connection to one monitor, from connect to close, with the authentication on it.
+
+Joins a messenger and an authentication method, which never see each other.  No socket, no clock; the session
+owns several links at once and decides which of them is the session.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs.auth.cephx import CephxHandshake
+from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
+from cephmonfs.auth.none import NoneHandshake
+from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError
+from cephmonfs.model.entity import AddrType
+from cephmonfs.msgr import events
+from cephmonfs.msgr.events import Mode
+from cephmonfs.msgr.v2 import ConnectionV2
+from cephmonfs.wire.cursor import Cursor, Utime
+
+if TYPE_CHECKING:
+    from cephmonfs.auth.envelope import RandomBytes
+    from cephmonfs.messages.message import Message
+    from cephmonfs.model.cryptokey import CryptoKey
+    from cephmonfs.model.entity import EntityName
+    from cephmonfs.mon.hunt import Candidate
+    from cephmonfs.mon.requests import LinkId
+
+EPERM: Final = -1
+EACCES: Final = -13
+EOPNOTSUPP: Final = -95
+
+
+class Phase(StrEnum):
+    """How far a link came; the words of error messages."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    BANNER = "banner"
+    AUTH = "auth"
+    MAPS = "maps"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we are towards the monitors."""
+
+    entity: EntityName
+    key: CryptoKey | None  # None only for clusters with auth none
+    modes: tuple[Mode, ...]  # in order of preference; (LEGACY,) alone means msgr1
+
+
+class Happened(Enum):
+    """What a link tells the session besides messages."""
+
+    READY = auto()
+    ALIVE = auto()  # a keepalive came back
+
+
+class Link:
+    """One connection.  Everything raised out of `receive_data` ends it."""
+
+    def __init__(
+        self,
+        link_id: LinkId,
+        candidate: Candidate,
+        identity: Identity,
+        prior: Credentials | None,
+        random: RandomBytes,
+        now: float,
+    ) -> None:
+        self.id = link_id
+        self.candidate = candidate
+        self.phase = Phase.CONNECT
+        self.opened = now
+        self.connected_at: float | None = None
+        self.ready_at: float | None = None
+        self.last_received = now
+        self.keepalive_sent: float | None = None
+        self.monmap_due: float | None = None  # since when the first monmap is awaited
+        self.listed = False  # the monmap has (or had) this address
+        self.mode: Mode | None = None
+        self.features = 0
+        self.result: AuthResult | None = None
+        self.messages: deque[Message | Happened] = deque()
+        self._identity = identity
+        self._random = random
+        self._prior = prior
+        self._conn: ConnectionV2 | None = None
+        self._auth = self._handshake(prior)
+
+    def _handshake(self, prior: Credentials | None) -> CephxHandshake | NoneHandshake:
+        who = self._identity
+        if who.key is None:
+            return NoneHandshake(who.entity, prior)
+        return CephxHandshake(who.entity, who.key, prior, self._random)
+
+    def connected(self, now: float) -> None:
+        """TCP is up: begin to speak."""
+        self.connected_at = self.last_received = now
+        self.phase = Phase.BANNER
+        nonce = Cursor(self._random(4)).u32()
+        if self.candidate.addr.type == AddrType.LEGACY:
+            raise AuthError("the v1 protocol is not spoken yet")
+        self._conn = ConnectionV2(self.candidate.addr, nonce)
+
+    def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
+        """Take bytes; afterwards `messages` holds what they meant."""
+        conn = self._conn
+        if conn is None:
+            raise RuntimeError("not connected yet")
+        self.last_received = now
+        conn.receive_data(data, now)
+        self._drain(conn, now)
+
+    def _drain(self, conn: ConnectionV2, now: float) -> None:
+        while (event := conn.next_event()) is not None:
+            match event:
+                case events.MessageReceived(message):
+                    self.messages.append(message)
+                case events.KeepaliveAcked():
+                    self.messages.append(Happened.ALIVE)
+                case events.AuthNeeded():
+                    self.phase = Phase.AUTH
+                    self._start_auth(conn)
+                case events.AuthMore(payload):
+                    conn.auth_more(self._auth.more(payload))
+                case events.AuthRefused():
+                    self._refused(conn, event)
+                case events.AuthDone(global_id, _, payload):
+                    self._done(conn, global_id, payload)
+                case events.Ready(features, mode):
+                    self.features, self.mode = features, mode
+                    self.phase = Phase.MAPS
+                    self.ready_at = now
+                    self.messages.append(Happened.READY)
+
+    def _start_auth(self, conn: ConnectionV2) -> None:
+        conn.start_auth(self._identity.entity, self._auth.global_id, self._auth.method, self._identity.modes)
+
+    def _done(self, conn: ConnectionV2, global_id: int, payload: bytes) -> None:
+        try:
+            self.result = self._auth.done(payload, global_id)
+        except IntegrityError as exc:
+            raise AuthError(f"the monitor cannot prove that it knows the key of {self._identity.entity}") from exc
+        conn.auth_done(self.result.session_key, self.result.connection_secret)
+
+    def _refused(self, conn: ConnectionV2, event: events.AuthRefused) -> None:
+        if self._prior is not None:
+            # an old ticket is refused once its rotating key is gone: start afresh before blaming the key
+            self._prior = None
+            self._auth = self._handshake(None)
+            self._start_auth(conn)
+            return
+        raise refusal(self._identity, event)
+
+    # towards the monitor
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages may be sent."""
+        return self._conn is not None and self._conn.ready
+
+    def send_message(self, message: Message) -> None:
+        """Send one message."""
+        if self._conn is None:
+            raise RuntimeError("not connected yet")
+        self._conn.send_message(message)
+
+    def send_keepalive(self, now: float, stamp: Utime) -> None:
+        """Ask for a sign of life."""
+        if self._conn is None:
+            raise RuntimeError("not connected yet")
+        self._conn.send_keepalive(stamp)
+        if self.keepalive_sent is None:
+            self.keepalive_sent = now
+
+    def data_to_send(self) -> bytes:
+        """Return and forget the bytes that wait to be sent."""
+        return self._conn.data_to_send() if self._conn is not None else b""
+
+    # tickets
+
+    def renewal(self, current: Credentials) -> bytes | None:
+        """Return the payload that asks for fresh tickets, None where there are none."""
+        return self._auth.renew(current) if isinstance(self._auth, CephxHandshake) else None
+
+    def renewed(self, payload: bytes, global_id: int) -> Credentials:
+        """Take the fresh tickets."""
+        return self._auth.done(payload, global_id).credentials
+
+    def describe(self, reason: BaseException | str) -> str:
+        """One sentence that names the monitor, its address, the phase and the reason."""
+        name = self.candidate.name
+        where = f"monitor {name} at {self.candidate.addr}" if name else f"monitor {self.candidate.addr}"
+        return f"{where}: {self.phase}: {reason}"
+
+
+def refusal(who: Identity, event: events.AuthRefused) -> CephMonFSError:
+    """Put a refusal into words."""
+    if event.result == EOPNOTSUPP or (who.key is None and AuthMethod.NONE not in event.methods):
+        if who.key is not None and AuthMethod.CEPHX not in event.methods:
+            return AuthError(
+                f"the cluster does not use cephx (it allows methods {list(event.methods)}): mount without a key",
+                event.result,
+            )
+        if who.key is None:
+            return AuthError("the cluster wants a key (cephx): give secretfile= or keyring=", event.result)
+        wanted = "/".join(who.modes)
+        return AuthError(f"the monitor allows none of the modes we offered ({wanted}); see ms_mode=", event.result)
+    if event.result in (EPERM, EACCES):
+        key_type = who.key.type.name.lower() if who.key else "none"
+        hint = ", or a key type the cluster no longer allows" if key_type == "aes" else ""
+        return AuthError(
+            f"refused {who.entity}: unknown user, wrong key, no mon caps{hint} (key type {key_type}). "
+            f"On the cluster: ceph auth get {who.entity}",
+            event.result,
+        )
+    return AuthError(f"refused {who.entity}: error {event.result} {event.text}".rstrip(), event.result)

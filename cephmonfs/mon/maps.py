@@ -1,0 +1,58 @@
+"""The maps we follow, kept as received; decoded only where the session itself needs a value.
+
+A map never goes back to an older epoch.  Incremental osdmaps are kept beside the full map they start from;
+when they outgrow it, a new full map is asked for once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs.mon.snapshot import MapRecord, Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_INCREMENTALS_MIN: Final = 256 * 1024  # below this a chain of incrementals is no burden
+
+
+class MapStore:
+    """Newest record of each map by name."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, MapRecord] = {}
+
+    def records(self) -> Mapping[str, MapRecord]:
+        """Return a copy that does not change."""
+        return dict(self._records)
+
+    def get(self, name: str) -> MapRecord | None:
+        """Return one record."""
+        return self._records.get(name)
+
+    def forget(self, name: str) -> None:
+        """Another file system's mdsmap is wanted: the old one is not it."""
+        self._records.pop(name, None)
+
+    def put(self, name: str, epoch: int, blob: bytes, at: Stamp) -> bool:
+        """Take a full map; False if it is not newer than what we have."""
+        old = self._records.get(name)
+        if old is not None and epoch <= old.epoch and not (epoch == old.epoch and old.incrementals):
+            return False
+        self._records[name] = MapRecord(epoch, blob, at)
+        return old is None or epoch > old.epoch
+
+    def put_incremental(self, epoch: int, blob: bytes, at: Stamp) -> bool:
+        """Append an incremental osdmap; False if it does not follow on what we have."""
+        old = self._records.get("osdmap")
+        if old is None or epoch != old.epoch + 1:
+            return False
+        self._records["osdmap"] = MapRecord(epoch, old.blob, at, (*old.incrementals, blob))
+        return True
+
+    def osdmap_is_long(self) -> bool:
+        """Whether the chain of incrementals has outgrown its full map."""
+        record = self._records.get("osdmap")
+        if record is None:
+            return False
+        return sum(map(len, record.incrementals)) > max(_INCREMENTALS_MIN, len(record.blob))

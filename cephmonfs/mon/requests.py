@@ -1,0 +1,142 @@
+"""Requests without an answer yet, matched by tid, resent on every new session.
+
+Statfs requests are shared (group commit): at most one is on the wire; who asks while it travels joins the next,
+so that no answer is older than its question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cephmonfs.messages.registry import ToMonitor
+    from cephmonfs.mon.snapshot import Stamp
+
+LinkId = int
+WaiterId = int
+
+
+class Kind(StrEnum):
+    """What a request asks; the words of the kernel's `monc` file."""
+
+    STATFS = "statfs"
+    VERSION = "mon_get_version"
+    COMMAND = "mon_command"
+
+
+LATE_AFTER_S: Final = {Kind.STATFS: 0.3, Kind.VERSION: 0.3, Kind.COMMAND: 2.0}
+"""Silence for longer than this makes us look for another monitor; commands may honestly take a while."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One question.  `make` encodes it once the cluster's fsid is known."""
+
+    tid: int
+    kind: Kind
+    make: Callable[[bytes], ToMonitor]
+    created: float
+    waiters: list[WaiterId] = field(default_factory=list)
+    sent: dict[LinkId, float] = field(default_factory=dict)  # on which links it is out, since when
+    asked: Stamp | None = None  # when it first left
+    sends: int = 0
+    optional: bool = False  # silence may mean caps: never a reason to leave a monitor
+
+
+class Requests:
+    """The table of pending requests."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, Request] = {}
+        self._last_tid = 0
+        self._last_waiter = 0
+        self._statfs: Request | None = None  # on the wire, or first in line while there is no session
+        self._statfs_next: list[WaiterId] = []
+
+    def pending(self) -> tuple[Request, ...]:
+        """Everything unanswered, oldest first."""
+        return tuple(self._pending.values())
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is unanswered."""
+        return not self._pending
+
+    def waiter(self) -> WaiterId:
+        """Return a new waiter's number."""
+        self._last_waiter += 1
+        return self._last_waiter
+
+    def add(self, kind: Kind, make: Callable[[bytes], ToMonitor], now: float, *, optional: bool = False) -> Request:
+        """Enter a request; the caller adds waiters and sends it."""
+        self._last_tid += 1
+        request = Request(self._last_tid, kind, make, now, optional=optional)
+        self._pending[request.tid] = request
+        return request
+
+    def join_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> tuple[WaiterId, Request | None]:
+        """Enter a caller of statfs; returns the request to send now, None if the caller waits for the next."""
+        waiter = self.waiter()
+        current = self._statfs
+        if current is not None:
+            if current.sends:
+                self._statfs_next.append(waiter)
+            else:
+                current.waiters.append(waiter)
+            return waiter, None
+        self._statfs = self.add(Kind.STATFS, make, now)
+        self._statfs.waiters.append(waiter)
+        return waiter, self._statfs
+
+    def answered(self, tid: int, kind: Kind) -> Request | None:
+        """Take out the request that this reply belongs to, None if there is none."""
+        request = self._pending.get(tid)
+        if request is None or request.kind is not kind:
+            return None
+        del self._pending[tid]
+        if request is self._statfs:
+            self._statfs = None
+        return request
+
+    def next_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> Request | None:
+        """Return the next shared statfs, None when nobody waits for one."""
+        if self._statfs is not None or not self._statfs_next:
+            return None
+        self._statfs = self.add(Kind.STATFS, make, now)
+        self._statfs.waiters, self._statfs_next = self._statfs_next, []
+        return self._statfs
+
+    def give_up(self, waiter: WaiterId) -> None:
+        """A caller stopped waiting.  A command that nobody waits for is forgotten; a statfs stays
+        out, so that its late answer still freshens the numbers."""
+        if waiter in self._statfs_next:
+            self._statfs_next.remove(waiter)
+            return
+        for request in self._pending.values():
+            if waiter in request.waiters:
+                request.waiters.remove(waiter)
+                if not request.waiters and request.kind is not Kind.STATFS:
+                    del self._pending[request.tid]
+                return
+
+    def fail_statfs(self) -> tuple[WaiterId, ...]:
+        """Take out every caller of statfs: it cannot be answered."""
+        waiters = tuple(self._statfs.waiters) if self._statfs else ()
+        if self._statfs is not None:
+            del self._pending[self._statfs.tid]
+            self._statfs = None
+        waiters += tuple(self._statfs_next)
+        self._statfs_next = []
+        return waiters
+
+    def statfs_sent_before(self, when: float) -> bool:
+        """Whether the statfs on the wire left before this moment."""
+        return self._statfs is not None and any(t < when for t in self._statfs.sent.values())
+
+    def link_closed(self, link: LinkId) -> None:
+        """What was out on this link is out no more."""
+        for request in self._pending.values():
+            request.sent.pop(link, None)

@@ -1,0 +1,942 @@
+"""MonSession: the client's whole life with a monitor quorum; no socket, no clock.
+
+Theory of operation.  The session owns a few links (connections with their authentication).  One of them is
+`current`: the open session.  When the current monitor leaves something unanswered for longer than a moment, links
+to other monitors are opened *beside* it, the unanswered requests go out there too, and the first link that answers
+becomes current; the rest are closed.  A reset is the same without the waiting.  While there is no session, links
+are opened one after the other, each without waiting long for the one before.
+
+The driver hands in bytes, connects and time, and takes out bytes and events:
+
+    connected / connect_failed / closed / receive_data / handle_timeout      in
+    next_event -> Connect, Close, Answered, Failed, Changed                  out
+    data_to_send -> (link, bytes)                                            out
+    next_timeout -> when handle_timeout wants to be called
+
+Requests are resent on every new session with the same tid; what is not safe to repeat is never sent.
+Ceph v20.2.4: src/mon/MonClient.cc.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from cephmonfs.auth.credentials import AuthMethod, Credentials
+from cephmonfs.auth.envelope import RandomBytes
+from cephmonfs.errors import (
+    AuthError,
+    CephMonFSError,
+    DecodeError,
+    ForeignCluster,
+    MissingFeatures,
+    NoData,
+    NotPermitted,
+    ProtocolError,
+    WrongProtocol,
+)
+from cephmonfs.messages import auth, mon
+from cephmonfs.messages.message import Message, to_message
+from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
+from cephmonfs.model.entity import AddrType, EntityAddr, EntityType
+from cephmonfs.model.fsmap import FSMap
+from cephmonfs.model.mdsmap import MDSMap
+from cephmonfs.model.monmap import MonMap
+from cephmonfs.model.osdmap import Incremental, OSDMap
+from cephmonfs.mon.hunt import Candidate, Hunt
+from cephmonfs.mon.link import Happened, Identity, Link, Phase
+from cephmonfs.mon.maps import MapStore
+from cephmonfs.mon.requests import LATE_AFTER_S, Kind, LinkId, Request, Requests, WaiterId
+from cephmonfs.mon.snapshot import (
+    CommandReply,
+    MonView,
+    RequestView,
+    SessionChange,
+    Snapshot,
+    Stamp,
+    State,
+    StatfsRecord,
+    TicketView,
+)
+from cephmonfs.mon.subs import MAPS, Subscriptions
+from cephmonfs.msgr.events import Mode
+from cephmonfs.wire.cursor import Cursor, Utime
+
+if TYPE_CHECKING:
+    from cephmonfs.messages.message import Payload
+
+_HEDGE_EVERY_S: Final = 0.3  # silence that opens one more link
+_MAX_LINKS: Final = 3
+_HANDSHAKE_S: Final = 10.0  # connect to SERVER_IDENT
+_HEDGE_LIFE_S: Final = 20.0  # a link beside the current one that answers nothing makes room for another monitor
+_PING_S: Final = 15.0  # idle time after which a sign of life is asked for
+_SILENT_S: Final = 30.0  # without a byte although one was due: the link is dead
+_PROBE_GRACE_S: Final = 1.5  # an answered probe, and still no answer to what was asked before it: caps
+_ASKED_WITHIN_S: Final = 15.0  # somebody asked so recently that the hunt stays brisk
+_RENEW_AT: Final = 0.75  # of a ticket's life
+_RENEW_AGAIN_S: Final = 30.0  # after a failed renewal
+_HISTORY: Final = 32
+_STALE_REPLIES: Final = 3  # so many statfs versions in a row below ours: the cluster was rolled back, believe it
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """What a session needs to know."""
+
+    identity: Identity
+    fsid: UUID | None = None  # refuse any other cluster
+    fs: str | None = None  # follow this file system, df of its data pool
+    pool: str | None = None  # df of this pool, by name or id
+    hostname: str = ""
+    late_after_s: float = _HEDGE_EVERY_S
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a TCP connection to `addr` for this link."""
+
+    link: LinkId
+    addr: EntityAddr
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close this link's connection; nothing more will be sent or read on it."""
+
+    link: LinkId
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """These waiters have their answer."""
+
+    waiters: tuple[WaiterId, ...]
+    result: StatfsRecord | CommandReply
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """These waiters get no answer."""
+
+    waiters: tuple[WaiterId, ...]
+    error: CephMonFSError
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something that files show is different now: names of maps, "session", "statfs"."""
+
+    what: frozenset[str]
+
+
+SessionEvent = Connect | Close | Answered | Failed | Changed
+
+
+class MonSession:
+    """See the module."""
+
+    def __init__(self, config: SessionConfig, random: RandomBytes, now: Stamp) -> None:
+        self._config = config
+        self._random = random
+        self._now = now
+        self._hunt = Hunt(self._chance)
+        self._configured: tuple[Candidate, ...] = ()
+        self._links: dict[LinkId, Link] = {}
+        self._current: Link | None = None
+        self._last_link = 0
+        self._next_hedge = 0.0
+        self._credentials: Credentials | None = None
+        self._tickets_got: Stamp | None = None
+        self._renew_after: float | None = None
+        self._renewing: LinkId | None = None
+        self._subs = Subscriptions(mdsmap_at_once=config.fs is None)
+        self._maps = MapStore()
+        self._monmap: MonMap | None = None
+        self._fscid: int | None = None
+        self._fs_missing = False
+        self._fs_pool: int | None = None  # the one data pool of the chosen file system
+        self._pool_names: Mapping[int, str] | None = None
+        self._denied: set[str] = set()
+        self._probe: tuple[LinkId, float] | None = None  # link and time of the answered probe
+        self._statfs_denied = False
+        self._requests = Requests()
+        self._statfs: StatfsRecord | None = None
+        self._statfs_version = 0
+        self._stale_replies = 0
+        self._last_asked = now.mono
+        self._state = State.CONNECTING
+        self._since: Stamp | None = None
+        self._last_contact: Stamp | None = None
+        self._mon = ""
+        self._addr = ""
+        self._mode = ""
+        self._sessions = 0
+        self._failovers = 0
+        self._last_error = ""
+        self._mon_errors: dict[str, str] = {}
+        self._rtt: dict[str, float] = {}
+        self._history: deque[SessionChange] = deque(maxlen=_HISTORY)
+        self._events: deque[SessionEvent] = deque()
+        self._changed: set[str] = set()
+        self._closed = False
+        self.counters: Counter[str] = Counter()
+
+    def _chance(self) -> float:
+        return Cursor(self._random(4)).u32() / 2**32
+
+    # ---- in: from the driver
+
+    def set_candidates(self, candidates: Iterable[Candidate], now: Stamp) -> None:
+        """Give the configured monitors, resolved anew as often as the driver likes."""
+        self._now = now
+        self._configured = tuple(candidates)
+        self._refresh_candidates()
+        self._drive()
+
+    def connected(self, link_id: LinkId, now: Stamp) -> None:
+        """TCP is up."""
+        self._now = now
+        link = self._links.get(link_id)
+        if link is None:
+            return
+        try:
+            link.connected(now.mono)
+        except CephMonFSError as exc:
+            self._drop(link, exc)
+        self._update_state()
+        self._drive()
+
+    def connect_failed(self, link_id: LinkId, reason: str, now: Stamp) -> None:
+        """TCP did not come up."""
+        self.closed(link_id, reason, now)
+
+    def closed(self, link_id: LinkId, reason: str, now: Stamp) -> None:
+        """The connection ended without our doing."""
+        self._now = now
+        link = self._links.get(link_id)
+        if link is not None:
+            self._drop(link, ProtocolError(reason))
+        self._drive()
+
+    def receive_data(self, link_id: LinkId, data: bytes | bytearray | memoryview, now: Stamp) -> None:
+        """Take bytes of one link.  Whatever is wrong with them costs that link only."""
+        self._now = now
+        link = self._links.get(link_id)
+        if link is None:
+            return
+        self.counters["bytes_in"] += len(data)
+        self._last_contact = now
+        try:
+            link.receive_data(data, now.mono)
+            while link.messages and link.id in self._links:
+                self._on_link(link, link.messages.popleft())
+        except CephMonFSError as exc:
+            self._drop(link, exc)
+        self._update_state()
+        self._drive()
+
+    def handle_timeout(self, now: Stamp) -> None:
+        """Do what is due."""
+        self._now = now
+        for link in tuple(self._links.values()):
+            self._link_timeouts(link)
+        self._probe_timeouts()
+        self._renew()
+        self._drive()
+
+    def shut_down(self, now: Stamp) -> None:
+        """End the session: close every link, fail every waiter."""
+        self._now = now
+        self._closed = True
+        for link in tuple(self._links.values()):
+            self._close(link)
+        self._current = None
+
+    # ---- in: requests
+
+    def request_statfs(self, now: Stamp) -> WaiterId:
+        """Ask for the space; concurrent callers share.  The answer comes as Answered or Failed."""
+        self._now = now
+        self._asked()
+        problem = self._statfs_problem()
+        if problem is not None:
+            waiter = self._requests.waiter()
+            self._events.append(Failed((waiter,), problem))
+            return waiter
+        waiter, request = self._requests.join_statfs(self._make_statfs, now.mono)
+        if request is not None:
+            self._send_everywhere(request)
+        return waiter
+
+    def request_command(self, command: Mapping[str, object], now: Stamp) -> WaiterId:
+        """Run one read-only monitor command."""
+        self._now = now
+        self._asked()
+        waiter = self._requests.waiter()
+        request = self._requests.add(Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, command), now.mono)
+        request.waiters.append(waiter)
+        self._send_everywhere(request)
+        return waiter
+
+    def give_up(self, waiter: WaiterId) -> None:
+        """The waiter left."""
+        self._requests.give_up(waiter)
+
+    def _asked(self) -> None:
+        self._last_asked = self._now.mono
+        if self._current is None:
+            self._hunt.asked(self._now.mono)
+            self._drive()
+
+    # ---- out
+
+    def next_event(self) -> SessionEvent | None:
+        """Return what the driver has to do or pass on next, None when nothing."""
+        if self._events:
+            return self._events.popleft()
+        if self._changed:
+            changed, self._changed = frozenset(self._changed), set()
+            return Changed(changed)
+        return None
+
+    def data_to_send(self) -> list[tuple[LinkId, bytes]]:
+        """Return and forget the bytes that wait to be sent."""
+        out = []
+        for link in self._links.values():
+            if data := link.data_to_send():
+                self.counters["bytes_out"] += len(data)
+                out.append((link.id, data))
+        return out
+
+    def next_timeout(self) -> float | None:
+        """Return when (monotonic) `handle_timeout` wants to be called, None for never."""
+        if self._closed:
+            return None
+        times: list[float] = []
+        for link in self._links.values():
+            times.append(self._link_due(link))
+        if self._current is None or self._late_since() is not None:
+            if len(self._links) < self._max_links():
+                times.append(max(self._next_hedge, self._hunt.next_time()))
+        else:
+            due = self._first_late()
+            if due is not None:
+                times.append(due)
+        if self._probe is not None and self._waits_for_probe():
+            times.append(self._probe[1] + _PROBE_GRACE_S)
+        if self._renew_after is not None and self._current is not None:
+            times.append(self._renew_after)
+        return min(times, default=None)
+
+    # ---- links
+
+    def _drive(self) -> None:
+        """Open the links that are wanted now."""
+        if self._closed:
+            return
+        if self._current is not None and self._late_since() is None:
+            for link in tuple(self._links.values()):
+                if link is not self._current:
+                    self._close(link)
+            self._next_hedge = 0.0
+            return
+        now = self._now.mono
+        if len(self._links) >= self._max_links() or now < self._next_hedge:
+            return
+        busy = {link.candidate.addr for link in self._links.values()}
+        asked = now - self._last_asked < _ASKED_WITHIN_S or not self._requests.empty
+        candidate = self._hunt.pick(now, busy, asked=asked)
+        if candidate is None:
+            return
+        self._last_link += 1
+        link = Link(self._last_link, candidate, self._config.identity, self._credentials, self._random, now)
+        self._links[link.id] = link
+        self.counters["connects"] += 1
+        self._next_hedge = now + self._config.late_after_s
+        self._events.append(Connect(link.id, candidate.addr))
+        self._update_state()
+
+    def _max_links(self) -> int:
+        return min(_MAX_LINKS, len(self._hunt.candidates))
+
+    def _close(self, link: Link) -> None:
+        """Close without blame."""
+        if self._links.pop(link.id, None) is not None:
+            self._requests.link_closed(link.id)
+            self._events.append(Close(link.id))
+
+    def _drop(self, link: Link, reason: CephMonFSError) -> None:
+        """A link failed: remember why, close it, hunt on."""
+        if link.id not in self._links:
+            return
+        sentence = link.describe(reason)
+        self._last_error = sentence
+        self._mon_errors[link.candidate.name] = sentence
+        self.counters["links_failed"] += 1
+        if isinstance(reason, DecodeError):
+            self.counters["decode_errors"] += 1
+        refused = isinstance(reason, AuthError | WrongProtocol | MissingFeatures)
+        self._close(link)
+        if link.ready_at is not None and not refused:
+            self._hunt.lost(link.candidate.addr)
+        else:
+            self._hunt.failed(link.candidate.addr, refused=refused)
+        if self._renewing == link.id:
+            self._renewing = None
+        self._next_hedge = 0.0
+        if link is self._current:
+            self._current = None
+            self._note(State.HUNTING, sentence)
+            self._promote_any()
+        self._changed.add("session")
+        self._update_state()
+
+    def _promote_any(self) -> None:
+        """A link that is already open takes over."""
+        for link in self._links.values():
+            if link.ready and link.phase is Phase.OPEN:
+                self._promote(link)
+                return
+
+    def _promote(self, link: Link) -> None:
+        """This link is the session now."""
+        if link is self._current:
+            return
+        previous = self._mon
+        self._current = link
+        self._sessions += 1
+        name = link.candidate.name
+        if previous and previous != name:
+            self._failovers += 1
+        self._mon, self._addr, self._mode = name, str(link.candidate.addr), str(link.mode)
+        self._since = self._now
+        self._mon_errors.pop(name, None)
+        if link.connected_at is not None and link.ready_at is not None:
+            self._rtt.setdefault(name, link.connected_at - link.opened)
+        self._hunt.succeeded(link.candidate.addr)
+        if link.result is not None:
+            self._take_credentials(link.result.credentials)
+        self._note(State.OPEN, "")
+        self._changed.add("session")
+        self._update_state()
+
+    def _take_credentials(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._tickets_got = self._now
+        validity = credentials.shortest_validity_s()
+        self._renew_after = None if validity is None else self._now.mono + validity * _RENEW_AT
+        self._renewing = None
+
+    def _note(self, state: State, reason: str) -> None:
+        self._history.append(SessionChange(self._now, state, self._mon, reason))
+
+    def _update_state(self) -> None:
+        old = self._state
+        if self._current is not None:
+            self._state = State.OPEN if self._late_since() is None else State.HUNTING
+        elif self._hunt.refused and not any(link.phase is Phase.MAPS for link in self._links.values()):
+            self._state = State.REFUSED
+        elif self._sessions:
+            self._state = State.HUNTING
+        elif any(link.phase in (Phase.AUTH, Phase.MAPS) for link in self._links.values()):
+            self._state = State.AUTHENTICATING
+        else:
+            self._state = State.CONNECTING
+        if self._state is not old:
+            self._changed.add("session")
+
+    # ---- timers
+
+    def _link_due(self, link: Link) -> float:
+        if link.ready_at is None:
+            return link.opened + _HANDSHAKE_S
+        if link.keepalive_sent is not None:
+            return link.keepalive_sent + _SILENT_S
+        if link is not self._current:
+            return link.ready_at + _HEDGE_LIFE_S
+        return link.last_received + _PING_S
+
+    def _link_timeouts(self, link: Link) -> None:
+        now = self._now.mono
+        if now < self._link_due(link):
+            return
+        if link.ready_at is None:
+            self._drop(link, ProtocolError(f"no session within {_HANDSHAKE_S:g} s"))
+        elif link.keepalive_sent is not None:
+            self._drop(link, ProtocolError(f"silent for {_SILENT_S:g} s"))
+        elif link is self._current:
+            self._ping(link)
+        else:
+            self._drop(link, ProtocolError(f"answers nothing for {_HEDGE_LIFE_S:g} s"))
+
+    def _ping(self, link: Link) -> None:
+        wall = self._now.wall
+        link.send_keepalive(self._now.mono, Utime(int(wall), int(wall % 1 * 1e9)))
+        self.counters["keepalives"] += 1
+
+    def _first_late(self) -> float | None:
+        """When the current monitor will be late with something, if it stays silent; None if nothing is due."""
+        link = self._current
+        if link is None:
+            return None
+        times = []
+        after = self._config.late_after_s
+        if link.keepalive_sent is not None:
+            times.append(link.keepalive_sent + after)
+        for request in self._requests.pending():
+            sent = request.sent.get(link.id)
+            if sent is not None and not request.optional:
+                times.append(sent + max(after, LATE_AFTER_S[request.kind]))
+        return min(times, default=None)
+
+    def _late_since(self) -> float | None:
+        """Since when the current monitor is late, None if it is not."""
+        due = self._first_late()
+        return due if due is not None and due <= self._now.mono else None
+
+    # ---- what links tell
+
+    def _on_link(self, link: Link, item: Message | Happened) -> None:
+        if item is Happened.READY:
+            self._on_ready(link)
+        elif item is Happened.ALIVE:
+            self._on_alive(link)
+        elif isinstance(item, Message):
+            self.counters["messages_in"] += 1
+            payload = from_monitor(item)
+            if payload is None:
+                self.counters["messages_unknown"] += 1
+            else:
+                self._on_payload(link, item, payload)
+
+    def _on_ready(self, link: Link) -> None:
+        self._update_state()
+        link.monmap_due = self._now.mono
+        self._send(link, mon.MMonSubscribe(self._subs.items(whole_monmap=True), self._config.hostname))
+        if self._monmap is not None:
+            self._resend(link)
+
+    def _on_alive(self, link: Link) -> None:
+        if link.keepalive_sent is not None:
+            self._rtt[link.candidate.name] = self._now.mono - link.keepalive_sent
+            link.keepalive_sent = None
+
+    def _opened(self, link: Link) -> None:
+        """The first monmap came: this is our cluster, and the monitor answers."""
+        link.phase = Phase.OPEN
+        link.monmap_due = None
+        self._ask_probe(link)
+        if self._current is None:
+            self._promote(link)
+        self._resend(link)
+
+    # ---- sending
+
+    def _send(self, link: Link, payload: Payload, tid: int = 0) -> None:
+        link.send_message(to_message(payload, tid))
+        self.counters["messages_out"] += 1
+
+    def _send_request(self, link: Link, request: Request) -> None:
+        if self._monmap is None or link.id in request.sent:
+            return
+        self._send(link, request.make(self._monmap.fsid.bytes), request.tid)
+        request.sent[link.id] = self._now.mono
+        request.sends += 1
+        if request.asked is None:
+            request.asked = self._now
+        else:
+            self.counters["resends"] += 1
+
+    def _send_everywhere(self, request: Request) -> None:
+        """On the session; while it is late also on those that may take over."""
+        for link in self._links.values():
+            if link.ready and (link is self._current or link.phase is Phase.OPEN):
+                self._send_request(link, request)
+
+    def _resend(self, link: Link) -> None:
+        for request in self._requests.pending():
+            self._send_request(link, request)
+
+    def _ask_probe(self, link: Link) -> None:
+        """A command is answered whatever our caps are: what stays unanswered beside it, they forbid."""
+        if any(r.optional for r in self._requests.pending()):
+            return
+        request = self._requests.add(
+            Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, {"prefix": "fsid"}), self._now.mono, optional=True
+        )
+        self._send_request(link, request)
+
+    # ---- receiving
+
+    def _on_payload(self, link: Link, message: Message, payload: FromMonitor) -> None:
+        match payload:
+            case mon.MMonMap():
+                self._on_monmap(link, payload)
+            case mon.MStatfsReply():
+                self._on_statfs(link, message.tid, payload)
+            case mon.MMonCommandAck():
+                self._on_command(link, message, payload)
+            case mon.MMDSMap():
+                self._check_fsid(UUID(bytes=payload.fsid))
+                self._on_mdsmap(payload)
+            case mon.MFSMap():
+                self._on_fsmap(payload)
+            case mon.MOSDMap():
+                self._check_fsid(UUID(bytes=payload.fsid))
+                self._on_osdmap(link, payload)
+            case mon.MMgrMap():
+                self._got_map("mgrmap", payload.epoch, payload.mgrmap)
+            case auth.MAuthReply():
+                self._on_auth_reply(link, payload)
+            case _:
+                self.counters["messages_unasked"] += 1
+
+    def _check_fsid(self, fsid: UUID) -> None:
+        wanted = self._monmap.fsid if self._monmap is not None else self._config.fsid
+        if wanted is not None and fsid != wanted:
+            raise ForeignCluster(f"belongs to cluster {fsid}, wanted {wanted}")
+
+    def _on_monmap(self, link: Link, payload: mon.MMonMap) -> None:
+        monmap = MonMap.decode(Cursor(payload.monmap, "MonMap"))
+        self._check_fsid(monmap.fsid)
+        if not monmap.mons:
+            raise DecodeError("MonMap", 0, "no monitors in it")
+        if self._maps.put("monmap", monmap.epoch, payload.monmap, self._now):
+            self._monmap = monmap
+            self._subs.got("monmap", monmap.epoch)
+            self._changed.add("monmap")
+            self._refresh_candidates()
+            self._match_links(monmap)
+            if link.id not in self._links:
+                return
+        if link.phase is Phase.MAPS:
+            self._opened(link)
+
+    def _refresh_candidates(self) -> None:
+        """The monmap's monitors first; configured addresses that it does not have come last."""
+        kind = AddrType.LEGACY if self._config.identity.modes == (Mode.LEGACY,) else AddrType.MSGR2
+        known = []
+        if self._monmap is not None:
+            for info in self._monmap.mons:
+                addr = info.addrs.of_type(kind)
+                if addr is not None and not addr.blank:
+                    known.append(Candidate(info.name, addr, info.priority, info.weight))
+        last = max((c.priority for c in known), default=-1) + 1
+        have = {c.addr for c in known}
+        extra = [c for c in self._configured if c.addr not in have]
+        if known:
+            extra = [Candidate(c.name, c.addr, last, c.weight) for c in extra]
+        self._hunt.set_candidates([*known, *extra])
+
+    def _match_links(self, monmap: MonMap) -> None:
+        """Links get the names of the new monmap; one whose monitor was removed from it is left."""
+        for link in tuple(self._links.values()):
+            info = monmap.by_addr(link.candidate.addr)
+            if info is not None:
+                link.listed = True
+                link.candidate = Candidate(info.name, link.candidate.addr, info.priority, info.weight)
+                if link is self._current:
+                    self._mon = info.name
+            elif link.listed:
+                self._drop(link, ProtocolError("is no longer in the monmap"))
+
+    def _got_map(self, name: str, epoch: int, blob: bytes) -> bool:
+        if not self._maps.put(name, epoch, blob, self._now):
+            return False
+        self._subs.got(name, epoch)
+        self._denied.discard(name)
+        self._changed.add(name)
+        return True
+
+    def _on_fsmap(self, payload: mon.MFSMap) -> None:
+        if not self._got_map("fsmap", payload.epoch, payload.fsmap):
+            return
+        fsmap = FSMap.decode(Cursor(payload.fsmap, "FSMap"))
+        names = fsmap.for_user()
+        if self._config.fs is None:
+            first = fsmap.legacy_client_fscid
+            self._fscid = first if first >= 0 else None
+            return
+        fscid = names.fscid_of(self._config.fs)
+        self._fs_missing = fscid is None
+        self._fscid = fscid
+        if self._subs.choose_mdsmap(fscid):
+            self._maps.forget("mdsmap")
+            self._fs_pool = None
+            items = self._subs.item("mdsmap")
+            if items:
+                self._subscribe(items)
+
+    def _subscribe(self, items: Mapping[str, mon.SubscribeItem]) -> None:
+        for link in self._links.values():
+            if link.ready:
+                self._send(link, mon.MMonSubscribe(items, self._config.hostname))
+
+    def _on_mdsmap(self, payload: mon.MMDSMap) -> None:
+        if not self._got_map("mdsmap", payload.epoch, payload.mdsmap):
+            return
+        if self._config.fs is not None:
+            pools = MDSMap.decode(Cursor(payload.mdsmap, "MDSMap")).data_pools
+            self._fs_pool = pools[0] if len(pools) == 1 else None
+
+    def _on_osdmap(self, link: Link, payload: mon.MOSDMap) -> None:
+        newest = max(payload.full, default=0)
+        if newest and self._got_map("osdmap", newest, payload.full[newest]):
+            self._pool_names = None
+        for epoch in sorted(payload.incrementals):
+            blob = payload.incrementals[epoch]
+            if self._maps.put_incremental(epoch, blob, self._now):
+                self._subs.got("osdmap", epoch)
+                self._changed.add("osdmap")
+                self._pool_names = None
+            elif epoch > self._subs.have("osdmap") + 1:
+                self._ask_full_osdmap(link)
+                return
+        if self._maps.osdmap_is_long():
+            self._ask_full_osdmap(link)
+
+    def _ask_full_osdmap(self, link: Link) -> None:
+        self.counters["osdmap_full_asked"] += 1
+        self._send(link, mon.MMonSubscribe({"osdmap": mon.SubscribeItem(0)}, self._config.hostname))
+
+    def _on_command(self, link: Link, message: Message, payload: mon.MMonCommandAck) -> None:
+        request = self._requests.answered(message.tid, Kind.COMMAND)
+        if request is None:
+            self.counters["replies_unasked"] += 1
+            return
+        if request.optional:
+            self._probe = (link.id, self._now.mono)
+        self._answered_by(link)
+        if request.waiters:
+            reply = CommandReply(payload.result, payload.text, message.data, self._now)
+            self._events.append(Answered(tuple(request.waiters), reply))
+
+    def _answered_by(self, link: Link) -> None:
+        """Who answers is the session."""
+        if link is not self._current and link.phase is Phase.OPEN:
+            old = self._current
+            if old is not None:
+                self._mon_errors[old.candidate.name] = old.describe("left: it did not answer")
+                self._last_error = self._mon_errors[old.candidate.name]
+                self.counters["left_silent"] += 1
+                self._close(old)
+            self._promote(link)
+
+    # ---- statfs
+
+    def _statfs_problem(self) -> CephMonFSError | None:
+        """Why a statfs cannot be asked at all, None if it can."""
+        if self._config.pool is not None and self._monmap is not None and self._maps.get("osdmap") is not None:
+            if self._pool_id() is None:
+                return NoData(f"the cluster has no pool {self._config.pool}")
+        elif self._config.pool is not None and "osdmap" in self._denied:
+            return NotPermitted(f"{self._config.identity.entity} may not read the osdmap that names pools")
+        if self._fs_missing:
+            return NoData(f"the cluster has no file system {self._config.fs}")
+        return None
+
+    def _make_statfs(self, fsid: bytes) -> ToMonitor:
+        return mon.MStatfs(fsid, self._statfs_pool())
+
+    def _statfs_pool(self) -> int | None:
+        return self._pool_id() if self._config.pool is not None else self._fs_pool
+
+    def _pool_id(self) -> int | None:
+        wanted = self._config.pool
+        names = self._pools()
+        for number, name in names.items():
+            if name == wanted:
+                return number
+        return int(wanted) if wanted is not None and wanted.isdigit() and int(wanted) in names else None
+
+    def _pools(self) -> Mapping[int, str]:
+        if self._pool_names is None:
+            record = self._maps.get("osdmap")
+            if record is None:
+                return {}
+            osdmap = OSDMap.decode(Cursor(record.blob, "OSDMap"))
+            for blob in record.incrementals:
+                osdmap = osdmap.apply(Incremental.decode(Cursor(blob, "OSDMap::Incremental")))
+            self._pool_names = osdmap.pool_names
+        return self._pool_names
+
+    def _on_statfs(self, link: Link, tid: int, payload: mon.MStatfsReply) -> None:
+        request = self._requests.answered(tid, Kind.STATFS)
+        if request is None:
+            self.counters["replies_unasked"] += 1
+            return
+        self._check_fsid(UUID(bytes=payload.fsid))
+        self.counters["statfs"] += 1
+        self._statfs_denied = False
+        self._answered_by(link)
+        record = self._statfs_record(request, payload)
+        if request.waiters:
+            self._events.append(Answered(tuple(request.waiters), record))
+        self._changed.add("statfs")
+        following = self._requests.next_statfs(self._make_statfs, self._now.mono)
+        if following is not None:
+            self._send_everywhere(following)
+
+    def _statfs_record(self, request: Request, payload: mon.MStatfsReply) -> StatfsRecord:
+        """A monitor that lags behind the numbers we already have does not take us back in time."""
+        pool = self._statfs_pool()
+        old = self._statfs
+        lags = old is not None and old.pool == pool and payload.version < self._statfs_version
+        if lags and old is not None and self._stale_replies < _STALE_REPLIES:
+            self._stale_replies += 1
+            self.counters["statfs_lagging"] += 1
+            return old
+        self._stale_replies = 0
+        self._statfs_version = payload.version
+        if payload.stats.kb_used > payload.stats.kb or payload.stats.kb_avail > payload.stats.kb:
+            self.counters["statfs_implausible"] += 1
+        self._statfs = StatfsRecord(payload.stats, pool, request.asked or self._now, self._now)
+        return self._statfs
+
+    # ---- caps
+
+    def _waits_for_probe(self) -> bool:
+        return any(self._subs.have(name) == 0 and name not in self._denied for name in MAPS) or any(
+            r.kind is Kind.STATFS and r.sent for r in self._requests.pending()
+        )
+
+    def _probe_timeouts(self) -> None:
+        """The probe was answered a while ago; what was asked before it and is still unanswered, our caps forbid."""
+        if self._probe is None or self._current is None:
+            return
+        link_id, answered = self._probe
+        now = self._now.mono
+        if now < answered + _PROBE_GRACE_S:
+            return
+        if link_id == self._current.id:
+            for name in MAPS:
+                wanted = name != "mdsmap" or self._fscid is not None or self._config.fs is None
+                if wanted and self._subs.have(name) == 0 and name not in self._denied and not self._no_mdsmap(name):
+                    self._denied.add(name)
+                    self._changed.add(name)
+            if self._requests.statfs_sent_before(answered):
+                self._fail_statfs_for_caps()
+        self._probe = None
+        if any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending()):
+            self._ask_probe(self._current)
+
+    def _no_mdsmap(self, name: str) -> bool:
+        """Without a file system there is no mdsmap of the default one."""
+        return name == "mdsmap" and self._subs.have("fsmap") != 0 and self._fscid is None
+
+    def _fail_statfs_for_caps(self) -> None:
+        waiters = self._requests.fail_statfs()
+        self._statfs_denied = True
+        entity = self._config.identity.entity
+        error = NotPermitted(
+            f"{entity} may connect but not read: it needs mon 'allow r' (or at least 'allow service pg r')"
+        )
+        self._last_error = str(error)
+        if waiters:
+            self._events.append(Failed(waiters, error))
+        self._changed.add("session")
+
+    # ---- tickets
+
+    def _renew(self) -> None:
+        link = self._current
+        if link is None or self._renew_after is None or self._now.mono < self._renew_after:
+            return
+        self._renew_after = self._now.mono + _RENEW_AGAIN_S
+        if self._credentials is None:
+            return
+        payload = link.renewal(self._credentials)
+        if payload is None:
+            return
+        self._renewing = link.id
+        epoch = self._monmap.epoch if self._monmap is not None else 0
+        self.counters["renewals"] += 1
+        self._send(link, auth.MAuth(AuthMethod.CEPHX, payload, epoch))
+
+    def _on_auth_reply(self, link: Link, payload: auth.MAuthReply) -> None:
+        if link.id != self._renewing:
+            self.counters["replies_unasked"] += 1
+            return
+        self._renewing = None
+        if payload.result > 0:
+            raise ProtocolError(f"auth reply with result {payload.result}")
+        if payload.result < 0:
+            self._last_error = link.describe(f"tickets were not renewed: error {payload.result} {payload.text}")
+            self._changed.add("session")
+            return
+        self._take_credentials(link.renewed(payload.payload, payload.global_id))
+
+    # ---- the view
+
+    def snapshot(self, now: Stamp) -> Snapshot:
+        """Return the present view."""
+        credentials = self._credentials
+        return Snapshot(
+            now=now,
+            entity=str(self._config.identity.entity),
+            state=self._state,
+            mon=self._mon,
+            addr=self._addr,
+            mode=self._mode,
+            global_id=credentials.global_id if credentials else 0,
+            since=self._since if self._current is not None else None,
+            last_contact=self._last_contact,
+            sessions=self._sessions,
+            failovers=self._failovers,
+            last_error=self._last_error,
+            fsid=str(self._monmap.fsid) if self._monmap is not None else "",
+            errors=dict(self._mon_errors),
+            monmap=self._monmap,
+            maps=self._maps.records(),
+            denied=frozenset(self._denied) | (frozenset({"statfs"}) if self._statfs_denied else frozenset()),
+            fscid=self._fscid,
+            fs_missing=self._fs_missing,
+            mons=self._mon_views(),
+            statfs=self._statfs,
+            tickets=self._ticket_views(),
+            requests=self._request_views(now),
+            counters=dict(self.counters),
+            history=tuple(self._history),
+        )
+
+    def _mon_views(self) -> tuple[MonView, ...]:
+        if self._monmap is None:
+            return ()
+        return tuple(
+            MonView(info.name, rank, info.addrs, self._rtt.get(info.name), self._mon_errors.get(info.name, ""))
+            for rank, info in enumerate(self._monmap.mons)
+        )
+
+    def _ticket_views(self) -> tuple[TicketView, ...]:
+        credentials, got = self._credentials, self._tickets_got
+        if credentials is None or got is None:
+            return ()
+        return tuple(
+            TicketView(
+                service=_service_name(ticket.service),
+                key_type=ticket.session_key.type.name.lower(),
+                secret_id=ticket.secret_id,
+                got=got.wall,
+                renew_after=got.wall + ticket.validity_s * _RENEW_AT,
+                expires=got.wall + ticket.validity_s,
+            )
+            for ticket in credentials.tickets.values()
+        )
+
+    def _request_views(self, now: Stamp) -> tuple[RequestView, ...]:
+        views = []
+        for request in self._requests.pending():
+            link = next((self._links[i] for i in request.sent if i in self._links), None)
+            name = link.candidate.name if link is not None else ""
+            views.append(RequestView(request.tid, request.kind, now.mono - request.created, name, request.sends))
+        return tuple(views)
+
+
+def _service_name(service: int) -> str:
+    try:
+        return EntityType(service).name.lower()
+    except ValueError:
+        return str(service)

@@ -1,0 +1,373 @@
+"""MonClient: the session in a trio loop.  Sockets and timers; every byte and every moment goes through MonSession.
+
+Each link has one task that connects and then reads.  Sending happens at once, in whichever task caused it; only what
+the socket does not take is left to a task.  One task keeps the session's one deadline.  Callers wait for their own answer.
+Nothing here decides anything: an error in a task here is a bug, costs one link, and is logged.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import outcome
+import trio
+
+from cephmonfs.errors import AuthError, CephMonFSError, SessionLost
+from cephmonfs.model.entity import EntityAddr
+from cephmonfs.mon.hunt import Candidate
+from cephmonfs.mon.requests import LinkId, WaiterId
+from cephmonfs.mon.session import Answered, Changed, Close, Connect, Failed, MonSession, SessionConfig
+from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
+
+log = logging.getLogger(__name__)
+
+Resolver = Callable[[], Awaitable[Iterable[Candidate]]]
+Result = StatfsRecord | CommandReply
+
+_READ_SIZE: Final = 256 * 1024
+_RESOLVE_EVERY_S: Final = 5.0  # at most so often while hunting
+_RESTART_AFTER_S: Final = 1.0
+
+
+class _Wire:
+    """The socket of one link, with what it did not take yet."""
+
+    __slots__ = ("backlog", "scope", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.backlog = bytearray()
+        self.scope = trio.CancelScope()
+
+
+class MonClient:
+    """A session that runs.  Make one with `open_client`."""
+
+    def __init__(self, config: SessionConfig, resolve: Resolver, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._resolve = resolve
+        self._session = MonSession(config, os.urandom, self.now())
+        self._nursery: trio.Nursery | None = None
+        self._wires: dict[LinkId, _Wire] = {}
+        self._scopes: dict[LinkId, trio.CancelScope] = {}
+        self._parked: dict[WaiterId, trio.lowlevel.Task] = {}
+        self._early: dict[WaiterId, Result | CephMonFSError] = {}
+        self._timer = trio.CancelScope()
+        self._armed = -1.0
+        self._generation = 1
+        self._change = trio.Event()
+        self._state = State.CONNECTING
+        self._hunting = trio.Event()
+        self._hunting.set()
+        self._resolve_error = ""
+
+    def now(self) -> Stamp:
+        """Return the present moment on both clocks."""
+        return Stamp(trio.current_time(), self._wall())
+
+    # what the file system sees
+
+    def snapshot(self) -> Snapshot:
+        """Return the present view of the session."""
+        return self._session.snapshot(self.now())
+
+    async def statfs(self) -> StatfsRecord:
+        """Ask the monitors for the space; waits across sessions, the caller sets the deadline."""
+        result = await self._answer(self._session.request_statfs(self.now()))
+        if not isinstance(result, StatfsRecord):
+            raise RuntimeError("a statfs was answered by something else")
+        return result
+
+    async def command(self, command: Mapping[str, object]) -> CommandReply:
+        """Run one read-only monitor command; waits across sessions, the caller sets the deadline."""
+        result = await self._answer(self._session.request_command(command, self.now()))
+        if not isinstance(result, CommandReply):
+            raise RuntimeError("a command was answered by something else")
+        return result
+
+    async def wait_change(self, seen: int) -> int:
+        """Return the number of the newest change once it differs from `seen`."""
+        while self._generation == seen:
+            await self._change.wait()
+        return self._generation
+
+    async def wait_open(self) -> None:
+        """Return once there is a session; the caller sets the deadline.  Raises AuthError when the monitors refuse us."""
+        seen = 0
+        while True:
+            seen = await self.wait_change(seen)
+            view = self.snapshot()
+            if view.state is State.OPEN:
+                return
+            if view.state is State.REFUSED:
+                raise AuthError(view.last_error)
+
+    @property
+    def resolve_error(self) -> str:
+        """Why the monitors' names could not be resolved last time, empty when they could."""
+        return self._resolve_error
+
+    # waiting
+
+    async def _answer(self, waiter: WaiterId) -> Result:
+        self._flush()
+        early = self._early.pop(waiter, None)
+        if early is not None:
+            if isinstance(early, CephMonFSError):
+                raise early
+            return early
+        self._parked[waiter] = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            del self._parked[waiter]
+            self._session.give_up(waiter)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        result: Result = await trio.lowlevel.wait_task_rescheduled(abort)
+        return result
+
+    def _deliver(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
+        for waiter in waiters:
+            task = self._parked.pop(waiter, None)
+            if task is None:
+                self._early[waiter] = result
+            elif isinstance(result, CephMonFSError):
+                trio.lowlevel.reschedule(task, outcome.Error(result))
+            else:
+                trio.lowlevel.reschedule(task, outcome.Value(result))
+
+    # the pump
+
+    def _flush(self) -> None:
+        """Carry out what the session wants after an input."""
+        session = self._session
+        while (event := session.next_event()) is not None:
+            match event:
+                case Answered(waiters, result):
+                    self._deliver(waiters, result)
+                case Failed(waiters, error):
+                    self._deliver(waiters, error)
+                case Changed(what):
+                    self._changed(what)
+                case Connect(link, addr):
+                    self._start_link(link, addr)
+                case Close(link):
+                    self._stop_link(link)
+        for link, data in session.data_to_send():
+            self._write(link, data)
+        due = session.next_timeout()
+        if due is not None and due < self._armed:
+            self._armed = due
+            self._timer.deadline = due
+
+    def _changed(self, what: frozenset[str]) -> None:
+        self._generation += 1
+        self._change.set()
+        self._change = trio.Event()
+        if "session" not in what:
+            return
+        view = self.snapshot()
+        if view.state is State.OPEN:
+            self._hunting = trio.Event()
+        elif not self._hunting.is_set():
+            self._hunting.set()
+        if view.state is not self._state:
+            self._state = view.state
+            self._log_state(view)
+
+    def _log_state(self, view: Snapshot) -> None:
+        match view.state:
+            case State.OPEN:
+                log.info("session with monitor %s at %s, %s mode", view.mon, view.addr, view.mode)
+            case State.HUNTING:
+                log.info("looking for another monitor: %s", view.last_error or f"{view.mon} does not answer")
+            case State.REFUSED:
+                log.error("the monitors refuse us: %s", view.last_error)
+            case _:
+                log.debug("session is %s", view.state)
+
+    def _start_link(self, link: LinkId, addr: EntityAddr) -> None:
+        if self._nursery is None:
+            raise SessionLost("the client is not running")
+        scope = trio.CancelScope()
+        self._scopes[link] = scope
+        self._nursery.start_soon(self._run_link, link, addr, scope)
+
+    def _stop_link(self, link: LinkId) -> None:
+        wire = self._wires.pop(link, None)
+        scope = self._scopes.pop(link, None)
+        if wire is not None:
+            wire.scope.cancel()
+            trio.lowlevel.notify_closing(wire.sock)
+            wire.sock.close()
+        if scope is not None:
+            scope.cancel()
+
+    def _write(self, link: LinkId, data: bytes) -> None:
+        wire = self._wires.get(link)
+        if wire is None:
+            return
+        if wire.backlog:
+            wire.backlog += data
+            return
+        try:
+            sent = wire.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self._lost(link, _reason(exc))
+            return
+        if sent < len(data):
+            wire.backlog += memoryview(data)[sent:]
+            if self._nursery is not None:
+                self._nursery.start_soon(self._drain, link, wire)
+
+    async def _drain(self, link: LinkId, wire: _Wire) -> None:
+        """Send what the socket did not take at once."""
+        with wire.scope:
+            try:
+                while wire.backlog:
+                    await trio.lowlevel.wait_writable(wire.sock)
+                    sent = wire.sock.send(wire.backlog)
+                    del wire.backlog[:sent]
+            except BlockingIOError:
+                pass
+            except trio.ClosedResourceError:
+                return
+            except OSError as exc:
+                self._lost(link, _reason(exc))
+
+    def _lost(self, link: LinkId, reason: str) -> None:
+        """A socket ended; not from inside `_flush`, whose loop goes on."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._report_closed, link, reason)
+
+    async def _report_closed(self, link: LinkId, reason: str) -> None:
+        self._session.closed(link, reason, self.now())
+        self._flush()
+
+    # tasks
+
+    async def _run_link(self, link: LinkId, addr: EntityAddr, scope: trio.CancelScope) -> None:
+        """Connect and read until the end; whatever happens costs this link only."""
+        with scope:
+            try:
+                reason = await self._link_life(link, addr)
+            except trio.ClosedResourceError:
+                return  # we closed it
+            except OSError as exc:
+                reason = _reason(exc)
+            except Exception:
+                log.exception("link to %s", addr)
+                reason = "internal error, see log"
+            self._session.closed(link, reason, self.now())
+            self._flush()
+
+    async def _link_life(self, link: LinkId, addr: EntityAddr) -> str:
+        wire = _Wire(await _connect(addr))
+        if link not in self._scopes:
+            wire.sock.close()
+            return "closed"
+        self._wires[link] = wire
+        session = self._session
+        session.connected(link, self.now())
+        self._flush()
+        sock = wire.sock
+        buf = bytearray(_READ_SIZE)
+        view = memoryview(buf)
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            try:
+                n = sock.recv_into(buf)
+            except BlockingIOError:
+                continue
+            if not n:
+                return "the monitor closed the connection"
+            session.receive_data(link, view[:n], self.now())
+            self._flush()
+
+    async def _run_timer(self) -> None:
+        while True:
+            due = self._session.next_timeout()
+            self._armed = float("inf") if due is None else due
+            with trio.CancelScope(deadline=self._armed) as self._timer:
+                await trio.sleep_forever()
+            self._session.handle_timeout(self.now())
+            self._flush()
+
+    async def _run_resolver(self) -> None:
+        """Resolve the configured monitors at the start and again while hunting."""
+        while True:
+            await self._hunting.wait()
+            try:
+                candidates = tuple(await self._resolve())
+                self._resolve_error = ""
+                self._session.set_candidates(candidates, self.now())
+                self._flush()
+            except CephMonFSError as exc:
+                if str(exc) != self._resolve_error:
+                    log.warning("%s", exc)
+                self._resolve_error = str(exc)
+            await trio.sleep(_RESOLVE_EVERY_S)
+
+    async def _kept_alive(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Restart a task that fails; the reason is in the log."""
+        while True:
+            try:
+                await task()
+            except Exception:
+                log.exception("%s failed and is restarted", task.__name__)
+            await trio.sleep(_RESTART_AFTER_S)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[MonClient]:
+        """Run inside this block; on leaving it every link is closed."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._kept_alive, self._run_timer)
+            nursery.start_soon(self._kept_alive, self._run_resolver)
+            try:
+                yield self
+            finally:
+                self._session.shut_down(self.now())
+                self._flush()
+                self._nursery = None
+                nursery.cancel_scope.cancel()
+
+
+async def _connect(addr: EntityAddr) -> socket.socket:
+    """Open a TCP connection; small messages leave at once.  Raises OSError."""
+    family = socket.AF_INET6 if addr.family == 6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        error = sock.connect_ex((addr.host, addr.port))
+        if error == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _reason(exc: OSError) -> str:
+    return (exc.strerror or str(exc)).lower()
+
+
+@asynccontextmanager
+async def open_client(
+    config: SessionConfig, resolve: Resolver, wall: Callable[[], float] = time.time
+) -> AsyncIterator[MonClient]:
+    """Open a client that hunts, keeps a session and answers while the block lasts."""
+    async with MonClient(config, resolve, wall).running() as client:
+        yield client
