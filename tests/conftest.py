@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +91,32 @@ def cluster_factory(request: pytest.FixtureRequest) -> Iterator[ClusterFactory]:
 def clusters(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Cluster]]:
     """`clusters("reef")`: the whole cluster (three mons, mgr, OSD, MDS, one file system) of a release.
 
-    Shared by the whole run: do not break it, and leave behind only what no other test looks at.
+    Shared by the whole run: do not break it, and leave behind only what no other test looks at.  Those that the
+    collected tests name start side by side, as most of their seconds are waiting.
     """
     factory = ClusterFactory(bool(request.config.getoption("--keep-clusters")))
-    made: dict[str, Cluster] = {}
+    made: dict[str, Future[Cluster]] = {}
 
-    def get(release: str) -> Cluster:
+    def begin(release: str) -> Future[Cluster]:
         if release not in made:
-            made[release] = factory(release=release, mons=3, mgr=True, osds=1, mds=1)
+            made[release] = pool.submit(factory, release=release, mons=3, mgr=True, osds=1, mds=1)
         return made[release]
 
-    with contextlib.closing(factory):
-        yield get
+    with contextlib.closing(factory), ThreadPoolExecutor(len(RELEASES)) as pool:
+        for release in _named_releases(request.session.items):
+            begin(release)
+        yield lambda release: begin(release).result()
+
+
+def _named_releases(items: list[pytest.Item]) -> list[str]:
+    named: set[str] = set()
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        named.update(release for release in ("pacific", "tentacle") if release in fixtures)
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "any_release" in callspec.params:
+            named.add(callspec.params["any_release"])
+    return [release for release in RELEASES if release in named]
 
 
 @pytest.fixture(scope="session")
