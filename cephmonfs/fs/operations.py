@@ -1,0 +1,617 @@
+"""The file system as pyfuse3 calls it.
+
+Reading.  A file is rendered when it is opened and stays as it is for that handle; a read at offset 0 after something
+new has arrived renders anew, as in sysfs.  Every file has direct_io and its real size: with the page cache a reader
+would get stale bytes, and without a size tar would store nothing.  `events` alone goes through the page cache, because
+it only grows, and `tail -f` follows it by its size.
+
+Attributes are never cached by the kernel (timeouts 0), so size and mtime are those of the newest data.  getattr renders
+what it can from memory and never waits: a file made from a command that has not run yet has size 0 until somebody
+opens it, and then the size of what was rendered last.  readdir and lookup render nothing at all; whoever wants the size
+asks getattr.
+
+Waiting.  Only statfs, opens of files made from commands and capacity, and events_pipe wait, each in bounded time and
+each with a slot (slots.py), so that the others always find a worker.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import pyfuse3
+import trio
+
+from cephmonfs.errors import CephMonFSError
+from cephmonfs.fs.boundary import fuse_handler
+from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
+from cephmonfs.fs.events import EventRing, Observer, Place
+from cephmonfs.fs.render import values
+from cephmonfs.fs.settings import FsSettings
+from cephmonfs.fs.slots import MAX_TASKS, WaitSlots
+from cephmonfs.fs.statfsgate import StatfsGate
+from cephmonfs.fs.statvfs import to_statvfs
+from cephmonfs.fs.tree import Kind, Node, Tree
+from cephmonfs.fs.view import Memo, View
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pyfuse3 import (
+        EntryAttributes,
+        FileHandleT,
+        FileInfo,
+        FileNameT,
+        FlagT,
+        InodeT,
+        ModeT,
+        PollHandle,
+        ReaddirToken,
+        RequestContext,
+        SetattrFields,
+        StatvfsData,
+        XAttrNameT,
+    )
+
+    from cephmonfs.fs.logring import LogRing
+    from cephmonfs.fs.source import Source
+    from cephmonfs.mon.snapshot import StatfsRecord
+
+__all__ = ["HAVE_POLL", "MAX_TASKS", "CephMonOperations", "FsSettings", "make_operations", "run_mounted"]
+
+log = logging.getLogger(__name__)
+
+HAVE_POLL: Final = hasattr(pyfuse3, "PollHandle")  # pyfuse3 3.5; with older ones poll(2) says "readable" at once
+
+_HEARTBEAT_S: Final = 1.0  # longest silence of events_pipe; a reader that waits can only be killed in between
+_COALESCE_S: Final = 0.02  # changes closer together than this are looked at as one
+_RESTART_S: Final = 1.0  # before a failed background task starts again
+_IN_ONE_GO_S: Final = 0.1  # open, fstat and first read within this time see one rendering
+_THREAD_BYTES: Final = 256 << 10  # a map larger than this is decoded and printed in a thread
+_KEEP_CONTENT: Final = 1 << 20  # renderings up to this size are kept for the next opener
+
+_READABLE: Final = select.POLLIN | select.POLLRDNORM
+_ALWAYS: Final = _READABLE | select.POLLOUT | select.POLLWRNORM  # what poll says of any regular file
+_CHANGED: Final = select.POLLPRI | select.POLLERR  # as sysfs says it
+
+
+@dataclass(slots=True)
+class _Rendering:
+    """What a file's content was made from, and what it was."""
+
+    key: object
+    size: int
+    mtime: float
+    content: bytes | None  # None: too large to keep
+    at: float  # trio's clock
+
+
+@dataclass(slots=True)
+class _Handle:
+    """One open file."""
+
+    node: Node
+    inode: int
+    rendering: _Rendering
+    content: bytes
+    nonblocking: bool = False
+    was_read: bool = False
+    polled: bool = False
+    waiter: PollHandle | None = None
+    place: Place | None = None  # of a stream
+
+
+@dataclass(slots=True)
+class _Inodes:
+    """Inode numbers: one for each path that was ever seen, for as long as the mount lasts."""
+
+    nodes: dict[int, Node] = field(default_factory=dict)
+    numbers: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def of(self, node: Node) -> int:
+        number = self.numbers.setdefault(node.path, len(self.numbers) + pyfuse3.ROOT_INODE)
+        self.nodes[number] = node
+        return number
+
+
+class CephMonOperations(pyfuse3.Operations):
+    """All handlers.  `run()` has to be running beside pyfuse3.main."""
+
+    enable_writeback_cache = False
+
+    def __init__(self, source: Source, settings: FsSettings, log_ring: LogRing | None = None) -> None:
+        super().__init__()
+        self._source = source
+        self._settings = settings
+        self._log_ring = log_ring
+        self._slots = WaitSlots()
+        self._gate = StatfsGate(source, settings, self._slots)
+        self._commands = CommandCache(source, settings, self._slots)
+        self._commands.on_answer = lambda _: self._look()
+        self._events = EventRing()
+        self._observer = Observer()
+        self._memo = Memo()
+        self._tree = Tree()
+        self._inodes = _Inodes()
+        self._inodes.of(self._tree.root)
+        self._renderings: dict[int, _Rendering] = {}
+        self._handles: dict[int, _Handle | list[tuple[bytes, Node]]] = {}
+        self._next_handle = 1
+        self._polled: set[int] = set()  # handles with a waiter
+        self._followers = trio.lowlevel.ParkingLot()  # readers of events_pipe
+        self._mounted = source.snapshot().now
+
+    # ---- background
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run what serves the handlers, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for task in (self._gate.run, self._commands.run, self._watch, self._tick):
+                nursery.start_soon(_supervised, task)
+            task_status.started()
+
+    async def _watch(self) -> None:
+        """Look at each published change."""
+        seen = 0
+        while True:
+            seen = await self._source.wait_change(seen)
+            self._look()
+            await trio.sleep(_COALESCE_S)
+
+    async def _tick(self) -> None:
+        """Ask on behalf of those who wait for a change: they are readers too, though they do not read."""
+        while True:
+            await trio.sleep(max(1.0, self._settings.refresh))
+            nodes = [handle.node for handle in self._open_files() if handle.polled]
+            wanted = {command for node in nodes for command in node.row.commands}
+            if any(handle.node.row.kind in (Kind.RING, Kind.STREAM) for handle in self._open_files()):
+                wanted |= {HEALTH, QUORUM}
+            for command in wanted:
+                self._commands.refresh(command)
+            if any(node.row.statfs for node in nodes):
+                await self._try_statfs()
+            self._look()
+
+    def _look(self) -> None:
+        """Note what happened and tell those who wait for it."""
+        view = self._view()
+        events = self._observer.observe(view)
+        for event, wall in events:
+            self._events.append(event, wall)
+        if events:
+            self._followers.unpark_all()
+        for fh in list(self._polled):
+            handle = self._file(fh)
+            ready = self._ready(handle, view)
+            if ready & _CHANGED or (handle.place is not None and ready):
+                self._polled.discard(fh)
+                _notify(handle)
+
+    def _open_files(self) -> list[_Handle]:
+        return [handle for handle in self._handles.values() if isinstance(handle, _Handle)]
+
+    def _view(self) -> View:
+        return View(
+            self._source.snapshot(),
+            self._settings,
+            self._commands,
+            self._gate,
+            self._events,
+            self._log_ring,
+            self._memo,
+            self._mounted,
+        )
+
+    # ---- rendering
+
+    async def _prepare(self, node: Node) -> None:
+        """Have fresh answers where the file is made from answers, within `cmd_timeout`."""
+        row = node.row
+        if not row.commands and not row.statfs:
+            return
+        async with trio.open_nursery() as nursery:
+            for command in row.commands:
+                nursery.start_soon(self._commands.ensure, command)
+            if row.statfs:
+                nursery.start_soon(self._try_statfs)
+
+    async def _try_statfs(self) -> None:
+        try:
+            await self._gate.get()
+        except CephMonFSError:
+            pass  # whoever shows the numbers finds the last ones with their age, or none
+
+    async def _render(self, inode: int, node: Node, *, anew: bool) -> _Rendering:
+        """Return the present content; `anew` also when only its ages have changed."""
+        view = self._view()
+        key = node.key(view)
+        held = self._renderings.get(inode)
+        if held is not None and held.key == key and not (anew and (node.row.ages or held.content is None)):
+            return held
+        if self._is_heavy(node, view):
+            content = await trio.to_thread.run_sync(node.render, view)
+        else:
+            content = node.render(view)
+        kept = content if len(content) <= _KEEP_CONTENT else None
+        rendering = _Rendering(key, len(content), node.mtime(view), kept, trio.current_time())
+        self._renderings[inode] = rendering
+        return _Rendering(key, len(content), rendering.mtime, content, rendering.at)
+
+    @staticmethod
+    def _is_heavy(node: Node, view: View) -> bool:
+        records = (view.snapshot.maps.get(name) for name in node.row.depends)
+        return node.row.kind is not Kind.BINARY and any(r is not None and len(r.blob) > _THREAD_BYTES for r in records)
+
+    def _attributes(self, inode: int, node: Node, size: int, mtime: float) -> EntryAttributes:
+        mode = self._settings.mode & node.row.mode & 0o444
+        attributes = pyfuse3.EntryAttributes()
+        if node.is_directory:
+            mode = self._settings.mode & 0o444
+            mode |= stat.S_IFDIR | mode >> 2
+        else:
+            mode |= stat.S_IFREG
+        attributes.st_ino = inode
+        attributes.st_mode = mode
+        attributes.st_nlink = 2 if node.is_directory else 1
+        attributes.st_uid, attributes.st_gid = self._settings.uid, self._settings.gid
+        attributes.st_size = size
+        attributes.st_blocks = -(-size // 512)
+        mtime_ns = int(mtime * 1e9)
+        attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = mtime_ns
+        attributes.attr_timeout = attributes.entry_timeout = 0
+        return attributes
+
+    def _known(self, node: Node) -> EntryAttributes:
+        """Return attributes as far as they are known without rendering."""
+        inode = self._inodes.of(node)
+        held = self._renderings.get(inode)
+        if held is None:
+            return self._attributes(inode, node, 0, self._mounted.wall)
+        return self._attributes(inode, node, held.size, held.mtime)
+
+    def _node(self, inode: int) -> Node:
+        node = self._inodes.nodes.get(inode)
+        if node is None:
+            raise pyfuse3.FUSEError(errno.ESTALE)
+        return node
+
+    # ---- names and attributes
+
+    @fuse_handler
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        """Find a name in a directory."""
+        parent = self._node(parent_inode)
+        text = name.decode("utf-8", "surrogateescape")
+        if text == ".":
+            return self._known(parent)
+        if text == "..":
+            return self._known(self._parent(parent))
+        node = (await self._children(parent)).get(text)
+        if node is None:
+            raise pyfuse3.FUSEError(errno.ENOENT)
+        return self._known(node)
+
+    def _parent(self, node: Node) -> Node:
+        number = self._inodes.numbers.get(node.path[:-1])
+        return self._tree.root if number is None else self._inodes.nodes[number]
+
+    async def _children(self, node: Node) -> dict[str, Node]:
+        if not node.is_directory:
+            raise pyfuse3.FUSEError(errno.ENOTDIR)
+        if node.row.grow is not None:
+            await self._commands.ensure(DESCRIPTIONS)
+        return self._tree.children(node, self._view())
+
+    @fuse_handler
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        """Do nothing: inode numbers last as long as the mount."""
+
+    @fuse_handler
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        """Return the attributes of the newest data there is, without waiting for more."""
+        node = self._node(inode)
+        view = self._view()
+        match node.row.kind:
+            case Kind.DIRECTORY:
+                return self._attributes(inode, node, 0, node.mtime(view))
+            case Kind.STREAM:
+                return self._attributes(inode, node, 0, node.mtime(view))
+            case Kind.RING:
+                return self._attributes(inode, node, self._events.size, node.mtime(view))
+        try:
+            rendering = await self._render(inode, node, anew=False)
+        except CephMonFSError:
+            self._renderings.pop(inode, None)
+            return self._attributes(inode, node, 0, node.mtime(view))
+        return self._attributes(inode, node, rendering.size, rendering.mtime)
+
+    @fuse_handler
+    async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
+        """Refuse writing; the rest is default_permissions' business."""
+        if mode & os.W_OK:
+            raise pyfuse3.FUSEError(errno.EROFS)
+        return True
+
+    @fuse_handler
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        """Return the two attributes of the root that the kernel client has."""
+        if inode == pyfuse3.ROOT_INODE:
+            if name == b"ceph.cluster_fsid":
+                return values.xattr_fsid(self._view())
+            if name == b"ceph.client_id":
+                return values.xattr_client_id(self._view())
+        raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+
+    @fuse_handler
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        """List nothing, as the kernel client does: cp -a would try to copy them."""
+        return []
+
+    # ---- directories
+
+    @fuse_handler
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        """Take the list of names once, so that a directory that changes is not read half old and half new."""
+        node = self._node(inode)
+        children = await self._children(node)
+        return self._add([(name.encode("utf-8", "surrogateescape"), child) for name, child in children.items()])
+
+    @fuse_handler
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        """Hand out entries from `start_id` on."""
+        entries = self._handles[fh]
+        if isinstance(entries, _Handle):
+            raise pyfuse3.FUSEError(errno.ENOTDIR)
+        for i in range(start_id, len(entries)):
+            name, node = entries[i]
+            if not pyfuse3.readdir_reply(token, name, self._known(node), i + 1):
+                break
+
+    @fuse_handler
+    async def releasedir(self, fh: FileHandleT) -> None:
+        """Forget the list."""
+        self._handles.pop(fh, None)
+
+    def _add(self, handle: _Handle | list[tuple[bytes, Node]]) -> int:
+        fh = self._next_handle
+        self._next_handle += 1
+        self._handles[fh] = handle
+        return fh
+
+    # ---- files
+
+    @fuse_handler
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        """Render the file, or place a reader in the stream."""
+        if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
+            raise pyfuse3.FUSEError(errno.EROFS)
+        node = self._node(inode)
+        if node.row.kind in (Kind.STREAM, Kind.RING):
+            for command in (HEALTH, QUORUM):
+                self._commands.refresh(command)
+            now = _Rendering(self._events.version, 0, 0.0, b"", trio.current_time())
+            handle = _Handle(node, inode, now, b"")
+            handle.nonblocking = bool(flags & os.O_NONBLOCK)
+            if node.row.kind is Kind.RING:
+                return pyfuse3.FileInfo(fh=self._add(handle), keep_cache=False)
+            handle.place = self._events.end()
+            return pyfuse3.FileInfo(fh=self._add(handle), direct_io=True, keep_cache=False, nonseekable=True)
+        await self._prepare(node)
+        rendering = await self._render(inode, node, anew=True)
+        handle = _Handle(node, inode, rendering, rendering.content or b"")
+        return pyfuse3.FileInfo(fh=self._add(handle), direct_io=True, keep_cache=False)
+
+    @fuse_handler
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Read from the rendering of this handle."""
+        handle = self._file(fh)
+        match handle.node.row.kind:
+            case Kind.RING:
+                handle.rendering.key = self._events.version
+                return self._events.read(off, size)
+            case Kind.STREAM:
+                return await self._follow(handle, size)
+        if off == 0:
+            await self._start_over(handle)
+        handle.was_read = True
+        return handle.content[off : off + size]
+
+    async def _start_over(self, handle: _Handle) -> None:
+        """Render anew at offset 0 if there is something new."""
+        age_s = trio.current_time() - handle.rendering.at
+        if not handle.was_read and not handle.polled and age_s < _IN_ONE_GO_S:
+            return
+        await self._prepare(handle.node)
+        rendering = await self._render(handle.inode, handle.node, anew=True)
+        handle.rendering, handle.content = rendering, rendering.content or b""
+
+    async def _follow(self, handle: _Handle, size: int) -> bytes:
+        """Return the next lines; a lone newline after a second of silence, since a reader cannot be interrupted."""
+        if handle.place is None:
+            raise RuntimeError("a stream without a place")
+        if not self._events.pending(handle.place):
+            if handle.nonblocking:
+                raise pyfuse3.FUSEError(errno.EAGAIN)
+            with self._slots.take() as may_wait:
+                if not may_wait:
+                    raise pyfuse3.FUSEError(errno.EAGAIN)
+                with trio.move_on_after(_HEARTBEAT_S):
+                    while not self._events.pending(handle.place):
+                        await self._followers.park()
+        if self._events.pending(handle.place):
+            return self._events.follow(handle.place, size)
+        return b"\n"
+
+    @fuse_handler
+    async def release(self, fh: FileHandleT) -> None:
+        """Forget the handle and its rendering."""
+        self._handles.pop(fh, None)
+        self._polled.discard(fh)
+
+    @fuse_handler
+    async def flush(self, fh: FileHandleT) -> None:
+        """Nothing to do: nothing was written."""
+
+    def _file(self, fh: int) -> _Handle:
+        handle = self._handles.get(fh)
+        if not isinstance(handle, _Handle):
+            raise pyfuse3.FUSEError(errno.EBADF)
+        return handle
+
+    # ---- poll
+
+    @fuse_handler
+    async def poll(self, inode: InodeT, fh: FileHandleT, poll_handle: PollHandle | None, ctx: RequestContext) -> int:
+        """Say whether the file has changed since this handle read it, now and later."""
+        handle = self._file(fh)
+        if not handle.polled:
+            handle.polled = True
+            for command in handle.node.row.commands:
+                self._commands.refresh(command)
+        ready = self._ready(handle, self._view())
+        if poll_handle is not None:
+            handle.waiter = poll_handle
+            self._polled.add(fh)
+        return ready
+
+    def _ready(self, handle: _Handle, view: View) -> int:
+        if handle.place is not None:
+            return _READABLE if self._events.pending(handle.place) else 0
+        if handle.node.row.kind is Kind.RING:
+            return _ALWAYS if handle.rendering.key == self._events.version else _ALWAYS | _CHANGED
+        key = handle.node.key(view)
+        if key == handle.rendering.key:
+            return _ALWAYS
+        if handle.node.row.kind is Kind.VALUE and self._same_value(handle, view):
+            handle.rendering = _Rendering(key, len(handle.content), handle.rendering.mtime, None, handle.rendering.at)
+            return _ALWAYS
+        return _ALWAYS | _CHANGED
+
+    @staticmethod
+    def _same_value(handle: _Handle, view: View) -> bool:
+        try:
+            return handle.node.render(view) == handle.content
+        except CephMonFSError:
+            return False
+
+    # ---- df
+
+    @fuse_handler
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        """Answer df."""
+        return _statvfs_data(await self._gate.get())
+
+    # ---- everything that would change something
+
+    async def _refuse(self) -> NoReturn:
+        raise pyfuse3.FUSEError(errno.EROFS)
+
+    async def setattr(
+        self, inode: InodeT, attr: EntryAttributes, fields: SetattrFields, fh: FileHandleT | None, ctx: RequestContext
+    ) -> EntryAttributes:
+        """EROFS."""
+        await self._refuse()
+
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        """EROFS."""
+        await self._refuse()
+
+    async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
+        """EROFS."""
+        await self._refuse()
+
+    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        """EROFS."""
+        await self._refuse()
+
+    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        """EROFS."""
+        await self._refuse()
+
+    async def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """EROFS."""
+        await self._refuse()
+
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        """EROFS."""
+        await self._refuse()
+
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """EROFS."""
+        await self._refuse()
+
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        """EROFS."""
+        await self._refuse()
+
+    async def create(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        """EROFS."""
+        await self._refuse()
+
+    async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        """EROFS."""
+        await self._refuse()
+
+    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        """EROFS."""
+        await self._refuse()
+
+
+def _notify(handle: _Handle) -> None:
+    waiter, handle.waiter = handle.waiter, None
+    if waiter is not None:
+        try:
+            waiter.notify()
+        except OSError as exc:  # the waiter is gone
+            log.debug("poll: %s", exc)
+
+
+def _statvfs_data(record: StatfsRecord) -> StatvfsData:
+    data = pyfuse3.StatvfsData()
+    for name, value in to_statvfs(record)._asdict().items():
+        setattr(data, name, value)
+    return data
+
+
+async def _supervised(task: Callable[[], Awaitable[None]]) -> None:
+    """Start a task again when it fails, and say why it did."""
+    while True:
+        try:
+            await task()
+        except Exception:
+            log.exception("%s failed; it starts again", getattr(task, "__qualname__", task))
+        await trio.sleep(_RESTART_S)
+
+
+def make_operations(source: Source, settings: FsSettings, log_ring: LogRing | None = None) -> CephMonOperations:
+    """Build the file system on a session; hand it to pyfuse3.init, then await `run_mounted`."""
+    return CephMonOperations(source, settings, log_ring)
+
+
+async def run_mounted(operations: CephMonOperations) -> None:
+    """Serve an initialised mount until it is unmounted or pyfuse3.terminate is called."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(operations.run)
+        await pyfuse3.main(max_tasks=MAX_TASKS)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,1 @@
+"""The text of each file, from a View; no input, no output, no waiting."""

@@ -1,0 +1,145 @@
+"""`status`: the cluster and our session on one screen of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs.errors import CephMonFSError
+from cephmonfs.fs.commands import HEALTH, QUORUM
+from cephmonfs.fs.render import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cephmonfs.fs.view import View
+
+WIDTH: Final = 80
+_INDENT: Final = 12
+_BAR: Final = 50
+_CHECKS: Final = 8
+_MONS: Final = 16
+_HISTORY: Final = 4
+_MAPS: Final = ("monmap", "osdmap", "mdsmap", "fsmap", "mgrmap")
+
+
+def status(view: View) -> str:
+    """Health, capacity, monitors, maps, session; whatever is not known or not new says so."""
+    parts = (_cluster, _health, _capacity, _monitors, _maps, _session)
+    return "".join(f"{line[:WIDTH].rstrip()}\n" for part in parts for line in part(view))
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<{_INDENT - 2}}{text}"
+
+
+def _wrapped(label: str, text: str, lines: int = 2) -> Iterator[str]:
+    width = WIDTH - _INDENT
+    for i, line in enumerate(textwrap.wrap(text, width, max_lines=lines, placeholder=" ...") or [""]):
+        yield _row(label if i == 0 else "", line)
+
+
+def _why(exc: CephMonFSError) -> str:
+    return f"unknown: {exc}"
+
+
+def _cluster(view: View) -> Iterator[str]:
+    yield _row("cluster", view.snapshot.fsid or "unknown: no monitor has told us yet")
+    age_s = view.contact_age_s
+    if age_s is not None and not view.fresh:
+        yield _row("STALE", f"no monitor heard for {numbers.age(age_s)}: what follows is the last we know")
+
+
+def _health(view: View) -> Iterator[str]:
+    try:
+        health = view.health
+    except CephMonFSError as exc:
+        yield from _wrapped("health", f"HEALTH_UNKNOWN ({exc})")
+        return
+    at = view.commands.at(HEALTH)
+    age = f"{numbers.age(view.age_s(at))} old" if at else ""
+    if view.health_stale:
+        yield _row("health", f"HEALTH_UNKNOWN (it was {health.status}, {age})")
+    else:
+        old = at is not None and view.age_s(at) > view.settings.refresh
+        yield _row("health", health.status + (f" ({age})" if old else ""))
+    for code, (_, message) in list(health.checks.items())[:_CHECKS]:
+        yield from _wrapped("", f"{code}: {message}", 1)
+    if len(health.checks) > _CHECKS:
+        yield _row("", f"and {len(health.checks) - _CHECKS} more")
+
+
+def _capacity(view: View) -> Iterator[str]:
+    record = view.snapshot.statfs
+    if record is None:
+        yield _row("capacity", "unknown: no monitor has answered a statfs yet")
+        return
+    stats = record.stats
+    ratio = min(1.0, stats.kb_used / stats.kb) if stats.kb else 0.0
+    filled = round(ratio * _BAR)
+    yield _row("capacity", f"[{'#' * filled}{'-' * (_BAR - filled)}] {ratio:.1%}")
+    used, total, avail = (numbers.size(kb << 10) for kb in (stats.kb_used, stats.kb, stats.kb_avail))
+    what = "" if record.pool is None else f" (pool {record.pool})"
+    yield _row("", f"{used} used, {avail} available of {total}{what}, {stats.num_objects:,} objects")
+    age_s = view.age_s(record.asked)
+    if age_s >= 1:
+        yield _row("", f"as of {numbers.age(age_s)} ago")
+
+
+def _monitors(view: View) -> Iterator[str]:
+    mons = view.snapshot.mons
+    quorum = None
+    try:
+        quorum = view.quorum
+    except CephMonFSError as exc:
+        note = f"quorum {_why(exc)}"
+    else:
+        note = f"quorum {','.join(quorum.names)}, leader {quorum.leader or '-'}"
+        at = view.commands.at(QUORUM)
+        if at is not None and view.age_s(at) > view.settings.refresh:
+            note += f" ({numbers.age(view.age_s(at))} ago)"
+    yield from _wrapped("monitors", f"{len(mons) or 'none known'}; {note}")
+    for mon in mons[:_MONS]:
+        ours = "*" if mon.name == view.snapshot.mon and view.snapshot.state == "open" else " "
+        rtt = "" if mon.rtt_s is None else f"{mon.rtt_s * 1000:.1f} ms"
+        seat = "" if quorum is None else "in" if mon.name in quorum.names else "OUT"
+        yield _row("", f"{ours}{mon.rank:>2} {mon.name:<10.10} {mon.addrs!s:<37.37} {seat:<3} {rtt:>9}")
+    if len(mons) > _MONS:
+        yield _row("", f"and {len(mons) - _MONS} more")
+
+
+def _maps(view: View) -> Iterator[str]:
+    label = "maps"
+    for name in _MAPS:
+        record = view.snapshot.maps.get(name)
+        if record is not None:
+            text = f"{name} epoch {record.epoch}, {numbers.age(view.age_s(record.at))} ago"
+        elif name in view.snapshot.denied:
+            text = f"{name} not covered by the key's caps"
+        elif name == "mdsmap" and view.snapshot.fs_missing:
+            text = f"{name} unknown: the cluster has no file system of that name"
+        else:
+            continue
+        yield _row(label, text)
+        label = ""
+    if label:
+        yield _row(label, "none yet")
+
+
+def _session(view: View) -> Iterator[str]:
+    snap = view.snapshot
+    who = f"{snap.entity}, {snap.state}" + (f", mon.{snap.mon} {snap.addr}" if snap.mon else "")
+    yield from _wrapped("session", who)
+    facts = [f"{snap.mode} mode"] if snap.mode else []
+    if snap.since is not None:
+        facts.append(f"open for {numbers.age(view.age_s(snap.since))}")
+    if view.contact_age_s is not None:
+        facts.append(f"last word {numbers.age(view.contact_age_s)} ago")
+    facts.append(f"{snap.sessions} sessions, {snap.failovers} failovers")
+    yield from _wrapped("", ", ".join(facts))
+    for change in snap.history[-_HISTORY:]:
+        where = f" mon.{change.mon}" if change.mon else ""
+        reason = f": {change.reason}" if change.reason else ""
+        yield from _wrapped("", f"{numbers.clock(change.at.wall)} {change.state}{where}{reason}", 1)
+    if snap.last_error and snap.state != "open":
+        yield from _wrapped("error", snap.last_error)

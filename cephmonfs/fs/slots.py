@@ -1,0 +1,47 @@
+"""How many requests may wait at one time.
+
+pyfuse3 keeps one worker task busy for as long as a handler runs, and starts no more than `max_tasks`.  If all of them
+waited for a monitor, nobody would be left to open a file or to notice `umount`.  So a handler that is about to wait
+takes one of these slots, of which there are fewer than workers; without a slot it answers at once with what it has.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_TASKS: Final = 2048  # workers of pyfuse3.main; one exists only while its request does, about 15 KB each
+RESERVED: Final = 64  # workers that never wait for a monitor
+_WAKE_AT_ONCE: Final = 32  # waiters answered between two looks at other requests; about 3 ms of work
+
+
+async def wake_gently(lot: trio.lowlevel.ParkingLot) -> None:
+    """Wake everybody who waits, a few at a time, so that a thousand of them do not hold up the rest."""
+    while lot:
+        lot.unpark(count=_WAKE_AT_ONCE)
+        await trio.lowlevel.checkpoint()
+
+
+class WaitSlots:
+    """Counts the handlers that wait."""
+
+    def __init__(self, limit: int = MAX_TASKS - RESERVED) -> None:
+        self._limit = limit
+        self.waiting = 0
+
+    @contextmanager
+    def take(self) -> Iterator[bool]:
+        """Hold one slot for the length of a wait; the value says whether there was one."""
+        if self.waiting >= self._limit:
+            yield False
+            return
+        self.waiting += 1
+        try:
+            yield True
+        finally:
+            self.waiting -= 1

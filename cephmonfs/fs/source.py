@@ -1,0 +1,39 @@
+"""The one door between the file system and the session behind it.
+
+`fs` never imports `runtime`; whoever wires the two hands in something of this shape.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cephmonfs.mon.snapshot import CommandReply, Snapshot, StatfsRecord
+
+
+class Source(Protocol):
+    """A session as the file system sees it."""
+
+    def snapshot(self) -> Snapshot:
+        """Return the present view; cheap.  Its `now` is the moment of this call: ages grow while nothing comes."""
+        ...
+
+    async def statfs(self) -> StatfsRecord:
+        """Ask the monitors and wait for the answer, across sessions if need be; the caller sets the deadline.
+
+        May raise SessionLost or RequestTimeout (asked again soon), or any other CephMonFSError (the call's answer).
+        """
+        ...
+
+    async def command(self, command: Mapping[str, object]) -> CommandReply:
+        """Run one monitor command, such as {"prefix": "health", "format": "json"}, and wait; same rules as `statfs`."""
+        ...
+
+    async def wait_change(self, seen: int) -> int:
+        """Return the number of the newest published change, as soon as it is another than `seen`.
+
+        The first change has number 1, so `wait_change(0)` returns once there is anything to see.
+        """
+        ...

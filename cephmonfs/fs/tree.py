@@ -1,0 +1,321 @@
+"""The table of files: each is named here once, with what renders it, and everything else is made from it.
+
+A path may hold `*` for a name that comes from the cluster.  A directory row says which names those are (`names`), or
+grows whole rows of its own (`grow`).  README and the manual page are made from this table too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs.errors import CephMonFSError
+from cephmonfs.fs.commands import HEALTH, QUORUM, Command
+from cephmonfs.fs.render import maps_files, readme, session, status, values
+from cephmonfs.fs.statvfs import NAME_MAX
+
+if TYPE_CHECKING:
+    from cephmonfs.fs.view import View
+    from cephmonfs.mon.snapshot import Stamp
+
+
+class Kind(Enum):
+    """The shape of a file; a directory has none."""
+
+    DIRECTORY = "directory"
+    VALUE = "value"  # one value and a newline
+    TEXT = "text"
+    JSON = "json"
+    BINARY = "binary"
+    RING = "ring"  # grows, is cut in front now and then, can be followed with `tail -f`
+    STREAM = "stream"  # has no end
+
+
+Render = Callable[..., str | bytes]  # (view, *names of the path)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    path: str
+    kind: Kind
+    about: str
+    render: Render | None = None
+    depends: tuple[str, ...] = ()  # keys of DEPENDENCIES: what gives the file its time, and wakes poll
+    commands: tuple[Command, ...] = ()  # whose answers it needs
+    statfs: bool = False  # an open asks for fresh numbers first
+    ages: bool = False  # shows how old things are, so that each open renders anew
+    mode: int = 0o444
+    names: Callable[[View], Sequence[str]] | None = None
+    grow: Callable[[View], Sequence[Row]] | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The path in pieces; of the root, none."""
+        return tuple(self.path.split("/")) if self.path else ()
+
+
+def _directory(path: str, about: str, *depends: str) -> Row:
+    return Row(path, Kind.DIRECTORY, about, depends=depends, mode=0o555)
+
+
+def _value(path: str, render: Render, about: str, *depends: str, commands: tuple[Command, ...] = ()) -> Row:
+    return Row(path, Kind.VALUE, about, render, depends, commands)
+
+
+def _capacity(name: str, render: Render, about: str, *, ages: bool = False) -> Row:
+    return Row(f"capacity/{name}", Kind.VALUE, about, render, ("statfs",), statfs=True, ages=ages)
+
+
+def _epoch(name: str) -> Row:
+    def render(view: View) -> str:
+        return values.epoch(view, name)
+
+    return _value(f"epoch/{name}", render, f"epoch of the {name}", name)
+
+
+def _blob(name: str) -> Row:
+    def render(view: View) -> bytes:
+        return view.map_blob(name)
+
+    return Row(f"maps/{name}.bin", Kind.BINARY, f"the encoded {name} as received", render, (name,))
+
+
+def _mon_names(view: View) -> Sequence[str]:
+    return [mon.name for mon in view.snapshot.mons]
+
+
+ROWS: Final[tuple[Row, ...]] = (
+    _directory("", "everything we know of a Ceph cluster"),
+    Row("README", Kind.TEXT, "this text", lambda view: readme.readme(view, ROWS)),
+    Row(
+        "status", Kind.TEXT, "one screen for people: health, capacity, monitors, maps, session", status.status,
+        ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap"), (HEALTH, QUORUM),
+        statfs=True, ages=True,
+    ),
+    _value("health", values.health, "HEALTH_OK, _WARN, _ERR, or HEALTH_UNKNOWN when stale", commands=(HEALTH,)),
+    _value("fsid", values.fsid, "the cluster's fsid", "monmap"),
+    _value("version", values.version, "version of this program"),
+    _directory("capacity", "the numbers of df, unrounded", "statfs"),
+    _capacity("total_bytes", values.total_bytes, "size of the cluster or pool"),
+    _capacity("used_bytes", values.used_bytes, "space in use"),
+    _capacity("avail_bytes", values.avail_bytes, "space available"),
+    _capacity("objects", values.objects, "number of objects"),
+    _capacity("used_ratio", values.used_ratio, "used part, 0..1"),
+    _capacity("age_seconds", values.age_seconds, "seconds since these numbers were asked for", ages=True),
+    Row("monmap", Kind.TEXT, "what `ceph mon dump` prints", maps_files.monmap, ("monmap",)),
+    Row("monmap.json", Kind.JSON, "what `ceph mon dump -f json` prints", maps_files.monmap_json, ("monmap",)),
+    Row("mdsmap", Kind.TEXT, "the MDSMap of the chosen file system", maps_files.mdsmap, ("mdsmap",)),
+    Row("mdsmap.json", Kind.JSON, "the same, as in `ceph fs dump -f json`", maps_files.mdsmap_json, ("mdsmap",)),
+    Row("osdmap", Kind.TEXT, "counts, flags and pools of the OSDMap", maps_files.osdmap, ("osdmap",)),
+    Row("osdmap.json", Kind.JSON, "the same as JSON", maps_files.osdmap_json, ("osdmap",)),
+    _directory("maps", "the encoded maps as received, for monmaptool, osdmaptool, ceph-dencoder"),
+    *(_blob(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap")),
+    _directory("epoch", "epochs of the maps"),
+    *(_epoch(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")),
+    _directory("mon", "the monitors; a directory for each", "monmap"),
+    _value("mon/count", values.mon_count, "monitors in the monmap", "monmap"),
+    _value("mon/quorum_count", values.quorum_count, "monitors in quorum", commands=(QUORUM,)),
+    _value("mon/leader", values.leader, "name of the leader", commands=(QUORUM,)),
+    Row("mon/*", Kind.DIRECTORY, "one monitor", depends=("monmap",), mode=0o555, names=_mon_names),
+    _value("mon/*/rank", values.mon_rank, "its rank", "monmap"),
+    _value("mon/*/addr", values.mon_addr, "its addresses", "monmap"),
+    _value("mon/*/in_quorum", values.mon_in_quorum, "1 or 0", commands=(QUORUM,)),
+    _value("mon/*/rtt_ms", values.mon_rtt_ms, "milliseconds of the last keepalive or handshake", "mons"),
+    _value("mon/*/last_error", values.mon_last_error, "the last failure in words", "mons"),
+    _directory("session", "our session with the monitors", "session"),
+    _value("session/state", values.state, "connecting, authenticating, open, hunting or refused", "session"),
+    _value("session/mon", values.session_mon, "the monitor we are with, or were last", "session"),
+    _value("session/addr", values.session_addr, "its address", "session"),
+    _value("session/mode", values.mode, "secure, crc or legacy", "session"),
+    _value("session/global_id", values.global_id, "our number in the cluster", "session"),
+    _value("session/since", values.since, "when the session opened, seconds since 1970", "session"),
+    _value("session/last_contact", values.last_contact, "when a monitor last sent anything", "contact"),
+    _value("session/fresh", values.fresh, "1 while a monitor was heard within stale_after, else 0", "contact"),
+    _value("session/sessions", values.sessions, "sessions opened so far", "session"),
+    _value("session/failovers", values.failovers, "of these, with another monitor than before", "session"),
+    _value("session/last_error", values.last_error, "the last failure in words", "session"),
+    Row("session/tickets", Kind.TEXT, "tickets, without their keys", session.tickets, ("session",), ages=True),
+    Row("session/requests", Kind.TEXT, "requests without an answer", session.requests, ("contact",), ages=True),
+    Row("session/stats", Kind.TEXT, "counters", session.stats, ("contact",), ages=True),
+    Row(
+        "session.json", Kind.JSON, "all of session/ in one object", session.session_json,
+        ("session", "contact", "mons"), ages=True,
+    ),
+    Row("config", Kind.TEXT, "effective options and where each came from", values.config, mode=0o440),
+    Row("log", Kind.TEXT, "the last 1000 log lines", values.log, ("log",), mode=0o440),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One existing file or directory: its row, its own path, and the cluster's names that stand for `*` in it."""
+
+    row: Row
+    path: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_directory(self) -> bool:
+        """True for a directory."""
+        return self.row.kind is Kind.DIRECTORY
+
+    def __str__(self) -> str:
+        return "/".join(self.path) or "/"
+
+    def render(self, view: View) -> bytes:
+        """Return the content; raises CephMonFSError where there is none."""
+        if self.row.render is None:
+            raise RuntimeError(f"{self} has no content of its own")
+        text = self.row.render(view, *self.names)
+        if isinstance(text, bytes):
+            return text
+        if self.row.kind is Kind.VALUE:
+            text += "\n"
+        return text.encode("utf-8", "surrogateescape")
+
+    def key(self, view: View) -> object:
+        """Return a value that is equal as long as nothing new has arrived for this file."""
+        return (
+            *(DEPENDENCIES[name][0](view) for name in self.row.depends),
+            *(view.commands.version(command) for command in self.row.commands),
+        )
+
+    def mtime(self, view: View) -> float:
+        """Return when its data arrived: the newest of all it is made from, or the time of the mount."""
+        stamps = [DEPENDENCIES[name][1](view) for name in self.row.depends]
+        for command in self.row.commands:
+            at = view.commands.at(command)
+            stamps.append(None if at is None else at.wall)
+        return max((stamp for stamp in stamps if stamp is not None), default=view.mounted.wall)
+
+
+# ---- what files depend on: a key that changes with the data, and when the data came
+
+_Dependency = tuple[Callable[["View"], object], Callable[["View"], float | None]]
+
+
+def _wall(stamp: Stamp | None) -> float | None:
+    return None if stamp is None else stamp.wall
+
+
+def _map(name: str) -> _Dependency:
+    def key(view: View) -> object:
+        record = view.snapshot.maps.get(name)
+        return None if record is None else record.epoch
+
+    def wall(view: View) -> float | None:
+        record = view.snapshot.maps.get(name)
+        return None if record is None else record.at.wall
+
+    return key, wall
+
+
+def _statfs_key(view: View) -> object:
+    record = view.snapshot.statfs
+    return None if record is None else (record.stats, record.pool)
+
+
+def _session_key(view: View) -> object:
+    snap = view.snapshot
+    return snap.state, snap.mon, snap.mode, snap.global_id, snap.since, snap.failovers, snap.last_error, snap.history
+
+
+DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
+    **{name: _map(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")},
+    "statfs": (_statfs_key, lambda view: None if view.snapshot.statfs is None else view.snapshot.statfs.at.wall),
+    "session": (_session_key, lambda view: view.snapshot.history[-1].at.wall if view.snapshot.history else None),
+    "contact": (lambda view: (view.snapshot.last_contact, view.fresh), lambda view: _wall(view.snapshot.last_contact)),
+    "mons": (lambda view: view.snapshot.mons, lambda view: _wall(view.snapshot.last_contact)),
+    "log": (lambda view: view.log.version if view.log else 0, lambda view: view.log.last_wall if view.log else None),
+    "events": (lambda view: view.events.version, lambda view: view.events.last_wall),
+}
+
+
+# ---- finding one's way
+
+
+class Tree:
+    """Which nodes exist at a moment."""
+
+    def __init__(self, rows: Sequence[Row] = ROWS) -> None:
+        self._below: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            if row.parts:
+                self._below.setdefault(row.parts[:-1], []).append(row)
+        self.root = Node(rows[0], ())
+
+    def children(self, node: Node, view: View) -> dict[str, Node]:
+        """Return what a directory holds, by file name."""
+        if node.row.grow is not None:
+            return self._grown(node, view)
+        found: dict[str, Node] = {}
+        dynamic: list[Row] = []
+        for row in self._below.get(node.row.parts, ()):
+            if row.parts[-1] == "*":
+                dynamic.append(row)
+            else:
+                found[row.parts[-1]] = Node(row, (*node.path, row.parts[-1]), node.names)
+        for row in dynamic:
+            names = row.names(view) if row.names else ()
+            for safe, name in safe_names(names, found).items():
+                found[safe] = Node(row, (*node.path, safe), (*node.names, name))
+        return found
+
+    def _grown(self, node: Node, view: View) -> dict[str, Node]:
+        grow = node.row.grow
+        if grow is None:
+            raise RuntimeError(f"{node} grows nothing")
+        depth = len(node.path)
+        found: dict[str, Node] = {}
+        try:
+            rows = grow(view)
+        except CephMonFSError:
+            return found
+        for row in rows:
+            parts = row.parts
+            if parts[:depth] != node.path or len(parts) == depth:
+                continue
+            path = parts[: depth + 1]
+            if len(parts) == depth + 1:
+                found.setdefault(path[-1], Node(row, path))
+            elif path[-1] not in found or not found[path[-1]].is_directory:
+                about = f"commands: ceph {' '.join(path[1:])} ..."
+                within = Row("/".join(path), Kind.DIRECTORY, about, mode=0o555, grow=grow)
+                found[path[-1]] = Node(within, path)
+        return found
+
+    def find(self, path: str, view: View) -> Node | None:
+        """Return the node at a path."""
+        node: Node | None = self.root
+        for part in path.strip("/").split("/"):
+            if part:
+                node = self.children(node, view).get(part) if node is not None and node.is_directory else None
+        return node
+
+
+def safe_name(name: str) -> str:
+    """Make a name from the cluster fit to be a file name: not hidden, no path, printable, not too long."""
+    text = "".join("_" if char == "/" or ord(char) < 32 or ord(char) == 127 else char for char in name)
+    if not text or text.startswith("."):
+        text = "_" + text[1:]
+    raw = text.encode("utf-8", "surrogateescape")
+    if len(raw) <= NAME_MAX:
+        return text
+    return raw[: NAME_MAX - 4].decode("utf-8", "ignore")  # leaves room to tell it from others
+
+
+def safe_names(names: Sequence[str], taken: Mapping[str, object]) -> dict[str, str]:
+    """Map file names to the cluster's names; those that would collide get `~2`, `~3`..."""
+    found: dict[str, str] = {}
+    for name in names:
+        wanted = safe = safe_name(name)
+        number = 2
+        while safe in taken or safe in found:
+            safe = f"{wanted}~{number}"
+            number += 1
+        found[safe] = name
+    return found

@@ -1,0 +1,214 @@
+"""What a file is rendered from: one moment of the session, the commands' answers and the daemon's own records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from cephmonfs.errors import NoData, NotPermitted
+from cephmonfs.fs import commands
+from cephmonfs.fs.commands import CommandCache, parse_json
+from cephmonfs.model.fsmap import FSMap
+from cephmonfs.model.mdsmap import MDSMap
+from cephmonfs.model.monmap import MonMap
+from cephmonfs.model.osdmap import OSDMap
+from cephmonfs.wire.cursor import Cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cephmonfs.fs.events import EventRing
+    from cephmonfs.fs.logring import LogRing
+    from cephmonfs.fs.settings import FsSettings
+    from cephmonfs.fs.statfsgate import StatfsGate
+    from cephmonfs.mon.snapshot import MapRecord, MonView, Snapshot, Stamp, StatfsRecord
+
+T = TypeVar("T")
+
+_DECODERS: Final[Mapping[str, Callable[[Cursor], object]]] = {
+    "monmap": MonMap.decode,
+    "mdsmap": MDSMap.decode,
+    "fsmap": FSMap.decode,
+    "osdmap": OSDMap.decode,
+}
+
+
+class Memo:
+    """The last decoding of each map and the last parsing of each JSON answer, so that each is done once."""
+
+    def __init__(self) -> None:
+        self._slots: dict[object, tuple[object, object]] = {}
+
+    def get(self, slot: object, source: object, make: Callable[[], T]) -> T:
+        """Return what `make` once made from this very `source`; one result is kept per `slot`."""
+        held = self._slots.get(slot)
+        if held is None or held[0] is not source:
+            held = (source, make())
+            self._slots[slot] = held
+        return cast("T", held[1])
+
+
+class View:
+    """Made anew for each rendering; cheap."""
+
+    __slots__ = ("commands", "events", "gate", "log", "memo", "mounted", "settings", "snapshot")
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        settings: FsSettings,
+        commands: CommandCache,
+        gate: StatfsGate,
+        events: EventRing,
+        log: LogRing | None,
+        memo: Memo,
+        mounted: Stamp,
+    ) -> None:
+        self.snapshot = snapshot
+        self.settings = settings
+        self.commands = commands
+        self.gate = gate
+        self.events = events
+        self.log = log
+        self.memo = memo
+        self.mounted = mounted
+
+    # ---- time
+
+    def age_s(self, stamp: Stamp) -> float:
+        """Return how long ago that was."""
+        return max(0.0, self.snapshot.now.mono - stamp.mono)
+
+    @property
+    def contact_age_s(self) -> float | None:
+        """How long no monitor has said anything; None before the first word."""
+        contact = self.snapshot.last_contact
+        return None if contact is None else self.age_s(contact)
+
+    @property
+    def fresh(self) -> bool:
+        """False when no monitor has been heard for longer than `stale_after`."""
+        age_s = self.contact_age_s
+        if age_s is None:
+            return False
+        if self.settings.stale_after <= 0:
+            return self.snapshot.state == "open"
+        return self.settings.stands_in(age_s)
+
+    # ---- maps
+
+    def map_record(self, name: str) -> MapRecord:
+        """Return a map as received, or say why there is none."""
+        record = self.snapshot.maps.get(name)
+        if record is not None:
+            return record
+        if name in self.snapshot.denied:
+            raise NotPermitted(f"the key's caps do not cover the {name}")
+        raise NoData(f"no {name} has arrived yet")
+
+    def map_blob(self, name: str) -> bytes:
+        """Return the encoded map."""
+        record = self.map_record(name)
+        if not record.blob:
+            raise NoData(f"only the epoch of the {name} is known")
+        return record.blob
+
+    def _decoded(self, name: str) -> object:
+        blob = self.map_blob(name)
+        return self.memo.get(name, blob, lambda: _DECODERS[name](Cursor(blob, name)))
+
+    @property
+    def monmap(self) -> MonMap:
+        """The decoded monmap."""
+        if self.snapshot.monmap is not None:
+            return self.snapshot.monmap
+        return cast("MonMap", self._decoded("monmap"))
+
+    @property
+    def mdsmap(self) -> MDSMap:
+        """The MDSMap of the chosen file system."""
+        if self.snapshot.fs_missing:
+            raise NoData("the cluster has no file system of that name")
+        return cast("MDSMap", self._decoded("mdsmap"))
+
+    @property
+    def osdmap(self) -> OSDMap:
+        """The decoded head of the osdmap."""
+        return cast("OSDMap", self._decoded("osdmap"))
+
+    @property
+    def release(self) -> int:
+        """The oldest release a monitor of this cluster may have: whose form of JSON to print; 0 when unknown."""
+        return self.monmap.min_mon_release
+
+    def mon(self, name: str) -> MonView:
+        """Return one monitor."""
+        for mon in self.snapshot.mons:
+            if mon.name == name:
+                return mon
+        raise NoData(f"the monmap has no monitor {name} any more")
+
+    # ---- answers
+
+    @property
+    def statfs(self) -> StatfsRecord:
+        """The last statfs answer."""
+        if self.snapshot.statfs is None:
+            raise NoData("no monitor has answered a statfs yet")
+        return self.snapshot.statfs
+
+    def json(self, command: commands.Command) -> Mapping[str, object]:
+        """Return the answer of a command with a JSON object."""
+        reply = self.commands.reply(command)
+        return self.memo.get(command, reply, lambda: parse_json(reply))
+
+    @property
+    def health(self) -> Health:
+        """The last health report, whatever its age."""
+        return Health(self.json(commands.HEALTH))
+
+    @property
+    def health_stale(self) -> bool:
+        """True when the last health report is too old to be called the health of the cluster."""
+        at = self.commands.at(commands.HEALTH)
+        if at is None:
+            return True
+        age_s = self.age_s(at)
+        return age_s > self.settings.refresh and not self.settings.stands_in(age_s)
+
+    @property
+    def quorum(self) -> Quorum:
+        """The last word about the quorum."""
+        return Quorum(self.json(commands.QUORUM))
+
+
+class Health:
+    """Reads `ceph health -f json`; odd input gives less, not an error."""
+
+    def __init__(self, report: Mapping[str, object]) -> None:
+        self.status = text_of(report.get("status")) or "HEALTH_UNKNOWN"
+        self.checks: dict[str, tuple[str, str]] = {}  # code -> severity, message
+        for code, check in mapping_of(report.get("checks")).items():
+            fields = mapping_of(check)
+            summary = mapping_of(fields.get("summary"))
+            self.checks[code] = (text_of(fields.get("severity")), text_of(summary.get("message")))
+
+
+class Quorum:
+    """Reads `ceph quorum_status -f json`."""
+
+    def __init__(self, report: Mapping[str, object]) -> None:
+        names = report.get("quorum_names")
+        if not isinstance(names, list):
+            raise NoData("quorum_status names no quorum")
+        self.names = tuple(str(name) for name in names)
+        self.leader = text_of(report.get("quorum_leader_name"))
+
+
+def mapping_of(value: object) -> Mapping[str, object]:
+    """Return a JSON object, or an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def text_of(value: object) -> str:
+    """Return a JSON string, or an empty one for anything else."""
+    return value if isinstance(value, str) else ""
