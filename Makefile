@@ -15,7 +15,7 @@ BIN := .venv/bin
 .PHONY: help venv demo test lint types unit install uninstall cluster cluster-down requirements clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 venv:  ## .venv with everything for development, and the Debian packages it needs
 	@tools/setup.sh dev

@@ -6,6 +6,7 @@ in a mount namespace of their own (see `enter`), so nothing is ever mounted on t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -135,14 +136,9 @@ def enter(root: Path, shared: Path, argv: Sequence[str]) -> list[str]:
 
 
 def forget(root: Path, shared: Path) -> None:
-    """Remove the empty mount point that `enter` left in the root."""
-    path = root / shared.relative_to("/")
-    while path != root:
-        try:
-            path.rmdir()
-        except OSError:
-            return
-        path = path.parent
+    """Remove the empty mount point that `enter` left in the root (not its parents: another cluster may want them now)."""
+    with contextlib.suppress(OSError):
+        (root / shared.relative_to("/")).rmdir()
 
 
 def _say(text: str) -> None:
