@@ -65,7 +65,7 @@ def state_name(state: int) -> str:
 class FeatureSet:
     """CompatSet::FeatureSet.  Wire: le64 mask, map<le64, string>."""
 
-    mask: int = 1
+    mask: int = 0  # on the wire bit 0 is clear, Ceph sets it when it reads
     names: tuple[tuple[int, str], ...] = ()
 
     @classmethod
@@ -110,7 +110,8 @@ class CompatSet:
     @property
     def brief(self) -> str:
         """CompatSet::printlite(): the masks alone."""
-        return f"{{c=[{self.compat.mask:x}],r=[{self.ro_compat.mask:x}],i=[{self.incompat.mask:x}]}}"
+        masks = (features.mask | 1 for features in (self.compat, self.ro_compat, self.incompat))
+        return "{{c=[{:x}],r=[{:x}],i=[{:x}]}}".format(*masks)
 
 
 _NO_COMPAT: Final = CompatSet()

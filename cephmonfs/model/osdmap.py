@@ -349,7 +349,7 @@ class OSDMap:
         for osd, weight in inc.new_weight.items():
             weights[osd] = weight
             if weight:
-                states[osd] &= ~(OSD_AUTOOUT | OSD_NEW)
+                states[osd] = (states[osd] | OSD_EXISTS) & ~(OSD_AUTOOUT | OSD_NEW)
         for osd, bits in inc.new_state.items():
             if states[osd] & bits & OSD_EXISTS:
                 states[osd] = 0  # the OSD is gone
