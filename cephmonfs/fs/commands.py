@@ -143,6 +143,11 @@ class CommandCache:
         if not self._young(entry, now):
             self._start(command, entry, now)
 
+    def expire(self, command: Command) -> None:
+        """Forget that the last answer is young: something has happened since that it is about."""
+        if command in self._entries:
+            self._entries[command].asked = float("-inf")
+
     def _young(self, entry: _Entry, now: float) -> bool:
         """Tell whether the last answer, or refusal, still counts; silence never does."""
         if isinstance(entry.failure, RequestTimeout):

@@ -181,6 +181,9 @@ class CephMonOperations(pyfuse3.Operations):
         """Note what happened and tell those who wait for it."""
         view = self._view()
         events = self._observer.observe(view)
+        if any(event["event"] in ("monmap", "session") for event, _ in events):
+            self._commands.expire(QUORUM)
+            self._commands.expire(HEALTH)
         for event, wall in events:
             self._events.append(event, wall)
         if events:

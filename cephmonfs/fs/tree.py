@@ -107,7 +107,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _capacity("used_ratio", values.used_ratio, "used part, 0..1"),
     _capacity("age_seconds", values.age_seconds, "seconds since these numbers were asked for", ages=True),
     Row("monmap", Kind.TEXT, "what `ceph mon dump` prints", maps_files.monmap, ("monmap",)),
-    Row("monmap.json", Kind.JSON, "what `ceph mon dump -f json` prints", maps_files.monmap_json, ("monmap",)),
+    Row("monmap.json", Kind.JSON, "what `mon dump -f json` prints", maps_files.monmap_json, ("monmap",), (QUORUM,)),
     Row("mdsmap", Kind.TEXT, "the MDSMap of the chosen file system", maps_files.mdsmap, ("mdsmap",)),
     Row("mdsmap.json", Kind.JSON, "the same, as in `ceph fs dump -f json`", maps_files.mdsmap_json, ("mdsmap",)),
     Row("osdmap", Kind.TEXT, "counts, flags and pools of the OSDMap", maps_files.osdmap, ("osdmap",)),

@@ -10,7 +10,7 @@ from cephmonfs.fs.commands import CommandCache, parse_json
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
-from cephmonfs.model.osdmap import OSDMap
+from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.wire.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _DECODERS: Final[Mapping[str, Callable[[Cursor], object]]] = {
     "monmap": MonMap.decode,
     "mdsmap": MDSMap.decode,
     "fsmap": FSMap.decode,
-    "osdmap": OSDMap.decode,
 }
 
 
@@ -37,6 +36,7 @@ class Memo:
 
     def __init__(self) -> None:
         self._slots: dict[object, tuple[object, object]] = {}
+        self.osdmap: tuple[bytes, int, OSDMap] | None = None  # the full map, how many incrementals are in, the result
 
     def get(self, slot: object, source: object, make: Callable[[], T]) -> T:
         """Return what `make` once made from this very `source`; one result is kept per `slot`."""
@@ -132,13 +132,17 @@ class View:
 
     @property
     def osdmap(self) -> OSDMap:
-        """The decoded head of the osdmap."""
-        return cast("OSDMap", self._decoded("osdmap"))
-
-    @property
-    def release(self) -> int:
-        """The oldest release a monitor of this cluster may have: whose form of JSON to print; 0 when unknown."""
-        return self.monmap.min_mon_release
+        """The head of the osdmap: the full map, and upon it what has changed since."""
+        blob = self.map_blob("osdmap")
+        changes = self.map_record("osdmap").incrementals
+        held = self.memo.osdmap
+        if held is None or held[0] is not blob or held[1] > len(changes):
+            held = (blob, 0, OSDMap.decode(Cursor(blob, "osdmap")))
+        _, done, osdmap = held
+        for change in changes[done:]:
+            osdmap = osdmap.apply(Incremental.decode(Cursor(change, "osdmap incremental")))
+        self.memo.osdmap = (blob, len(changes), osdmap)
+        return osdmap
 
     def mon(self, name: str) -> MonView:
         """Return one monitor."""
@@ -201,6 +205,8 @@ class Quorum:
         if not isinstance(names, list):
             raise NoData("quorum_status names no quorum")
         self.names = tuple(str(name) for name in names)
+        ranks = report.get("quorum")
+        self.ranks = [rank for rank in ranks if isinstance(rank, int)] if isinstance(ranks, list) else None
         self.leader = text_of(report.get("quorum_leader_name"))
 
 

@@ -100,6 +100,8 @@ _CLIENT_FEATURES: Final = (
     "new_snaprealm_info",
     "has_owner_uidgid",
     "client_mds_auth_caps",
+    "charmap",
+    "blockdiff",
 )
 
 _MDSMAP_FLAGS: Final = (
@@ -186,7 +188,7 @@ def monmap_text(m: MonMap, release: int | None = None) -> str:
         lines += [
             f"auth_epoch {auth.epoch}",
             f"auth_service_cipher {_cipher(auth.service)}",
-            f"auth_allowed_ciphers {_commas(map(_cipher, auth.allowed))}",
+            f"auth_allowed_ciphers {', '.join(map(_cipher, auth.allowed))}",
             f"auth_preferred_cipher {_cipher(auth.preferred)}",
         ]
     return "\n".join(lines) + "\n"

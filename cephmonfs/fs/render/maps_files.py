@@ -4,47 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cephmonfs.errors import CephMonFSError
+from cephmonfs.fs.render import maps
+
 if TYPE_CHECKING:
     from cephmonfs.fs.view import View
 
 
 def monmap(view: View) -> str:
     """As `ceph mon dump`."""
-    from cephmonfs.fs.render import maps  # not there yet
-
     return maps.monmap_text(view.monmap)
 
 
 def monmap_json(view: View) -> str:
-    """As `ceph mon dump -f json`."""
-    from cephmonfs.fs.render import maps  # not there yet
-
-    return maps.monmap_json(view.monmap, view.release)
+    """As `ceph mon dump -f json`; without the list of ranks in quorum where the monitors have not told it."""
+    try:
+        ranks = view.quorum.ranks
+    except CephMonFSError:
+        ranks = None
+    return maps.monmap_json(view.monmap, quorum=ranks)
 
 
 def mdsmap(view: View) -> str:
     """The MDSMap of the chosen file system."""
-    from cephmonfs.fs.render import maps  # not there yet
-
     return maps.mdsmap_text(view.mdsmap)
 
 
 def mdsmap_json(view: View) -> str:
     """As in `ceph fs dump -f json`."""
-    from cephmonfs.fs.render import maps  # not there yet
-
-    return maps.mdsmap_json(view.mdsmap, view.release)
+    return maps.mdsmap_json(view.mdsmap)
 
 
 def osdmap(view: View) -> str:
     """Counts, flags, pools."""
-    from cephmonfs.fs.render import maps  # not there yet
-
     return maps.osdmap_text(view.osdmap)
 
 
 def osdmap_json(view: View) -> str:
     """Counts, flags, pools."""
-    from cephmonfs.fs.render import maps  # not there yet
-
-    return maps.osdmap_json(view.osdmap, view.release)
+    return maps.osdmap_json(view.osdmap)
