@@ -47,7 +47,7 @@ from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.mon.hunt import Candidate, Hunt
-from cephmonfs.mon.link import Happened, Identity, Link, Phase
+from cephmonfs.mon.link import EACCES, Happened, Identity, Link, Phase
 from cephmonfs.mon.maps import MapStore
 from cephmonfs.mon.requests import LATE_AFTER_S, Kind, LinkId, Request, Requests, WaiterId
 from cephmonfs.mon.snapshot import (
@@ -132,6 +132,15 @@ class Changed:
     what: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """An answered probe."""
+
+    link: LinkId
+    answered: float
+    result: int
+
+
 SessionEvent = Connect | Close | Answered | Failed | Changed
 
 
@@ -160,7 +169,7 @@ class MonSession:
         self._fs_pool: int | None = None  # the one data pool of the chosen file system
         self._pool_names: Mapping[int, str] | None = None
         self._denied: set[str] = set()
-        self._probe: tuple[LinkId, float] | None = None  # link and time of the answered probe
+        self._probe: _Probe | None = None
         self._statfs_denied = False
         self._requests = Requests()
         self._statfs: StatfsRecord | None = None
@@ -326,7 +335,7 @@ class MonSession:
             if due is not None:
                 times.append(due)
         if self._probe is not None and self._waits_for_probe():
-            times.append(self._probe[1] + _PROBE_GRACE_S)
+            times.append(self._probe.answered + _PROBE_GRACE_S)
         if self._renew_after is not None and self._current is not None:
             times.append(self._renew_after)
         return min(times, default=None)
@@ -708,22 +717,25 @@ class MonSession:
             self.counters["replies_unasked"] += 1
             return
         if request.optional:
-            self._probe = (link.id, self._now.mono)
-        self._answered_by(link)
+            self._probe = _Probe(link.id, self._now.mono, payload.result)
+        else:
+            self._answered_by(link, request)
         if request.waiters:
             reply = CommandReply(payload.result, payload.text, message.data, self._now)
             self._events.append(Answered(tuple(request.waiters), reply))
 
-    def _answered_by(self, link: Link) -> None:
-        """Who answers is the session."""
-        if link is not self._current and link.phase is Phase.OPEN:
-            old = self._current
-            if old is not None:
-                self._mon_errors[old.candidate.name] = old.describe("left: it did not answer")
-                self._last_error = self._mon_errors[old.candidate.name]
-                self.counters["left_silent"] += 1
-                self._close(old)
-            self._promote(link)
+    def _answered_by(self, link: Link, request: Request) -> None:
+        """Who answers what the current monitor left unanswered is the session now."""
+        old = self._current
+        if link is old or link.phase is not Phase.OPEN:
+            return
+        if old is not None:
+            if old.id not in request.sent:
+                return
+            self._last_error = self._mon_errors[old.candidate.name] = old.describe("left, it did not answer")
+            self.counters["left_silent"] += 1
+            self._close(old)
+        self._promote(link)
 
     # ---- statfs
 
@@ -771,7 +783,7 @@ class MonSession:
         self._check_fsid(UUID(bytes=payload.fsid))
         self.counters["statfs"] += 1
         self._statfs_denied = False
-        self._answered_by(link)
+        self._answered_by(link, request)
         record = self._statfs_record(request, payload)
         if request.waiters:
             self._events.append(Answered(tuple(request.waiters), record))
@@ -804,23 +816,26 @@ class MonSession:
         )
 
     def _probe_timeouts(self) -> None:
-        """The probe was answered a while ago; what was asked before it and is still unanswered, our caps forbid."""
+        """The probe was answered a while ago; what was asked before it and is still unanswered, our caps forbid.
+
+        A monitor without quorum also answers the probe and leaves a statfs waiting.  So a statfs is only blamed on
+        the caps when the probe was refused for them and no statfs was ever answered.
+        """
         if self._probe is None or self._current is None:
             return
-        link_id, answered = self._probe
-        now = self._now.mono
-        if now < answered + _PROBE_GRACE_S:
+        probe = self._probe
+        if self._now.mono < probe.answered + _PROBE_GRACE_S:
             return
-        if link_id == self._current.id:
+        if probe.link == self._current.id:
             for name in MAPS:
                 wanted = name != "mdsmap" or self._fscid is not None or self._config.fs is None
                 if wanted and self._subs.have(name) == 0 and name not in self._denied and not self._no_mdsmap(name):
                     self._denied.add(name)
                     self._changed.add(name)
-            if self._requests.statfs_sent_before(answered):
+            if probe.result == EACCES and self._statfs is None and self._requests.statfs_sent_before(probe.answered):
                 self._fail_statfs_for_caps()
         self._probe = None
-        if any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending()):
+        if self._statfs is None and any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending()):
             self._ask_probe(self._current)
 
     def _no_mdsmap(self, name: str) -> bool:

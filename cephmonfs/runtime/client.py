@@ -1,8 +1,8 @@
 """MonClient: the session in a trio loop.  Sockets and timers; every byte and every moment goes through MonSession.
 
 Each link has one task that connects and then reads.  Sending happens at once, in whichever task caused it; only what
-the socket does not take is left to a task.  One task keeps the session's one deadline.  Callers wait for their own answer.
-Nothing here decides anything: an error in a task here is a bug, costs one link, and is logged.
+the socket does not take is left to a task.  One task keeps the session's one deadline.  Callers wait for their own
+answer.  Nothing here decides anything: an error in a task here is a bug, costs one link, and is logged.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class MonClient:
         return self._generation
 
     async def wait_open(self) -> None:
-        """Return once there is a session; the caller sets the deadline.  Raises AuthError when the monitors refuse us."""
+        """Return once there is a session; the caller sets the deadline.  Raises AuthError when we are refused."""
         seen = 0
         while True:
             seen = await self.wait_change(seen)

@@ -1,0 +1,91 @@
+"""What a MountConfig means to a client: whom to be, and where the monitors are.
+
+Host names are resolved anew at each hunt, DNS SRV as well; a name that does not resolve costs only itself.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import trio
+
+from cephmonfs.config import srv
+from cephmonfs.config.monaddr import Candidate as Endpoint
+from cephmonfs.config.monaddr import MonTarget, MsMode, targets_for_mode
+from cephmonfs.errors import ConfigError
+from cephmonfs.model.entity import EntityAddr
+from cephmonfs.mon.hunt import Candidate
+from cephmonfs.mon.link import Identity
+from cephmonfs.mon.session import SessionConfig
+from cephmonfs.msgr.events import Mode
+
+if TYPE_CHECKING:
+    from cephmonfs.config.mountconfig import MountConfig
+
+_RESOLVE_S: Final = 5.0  # for all names together; the others are used meanwhile
+
+MODES: Final[dict[MsMode, tuple[Mode, ...]]] = {
+    MsMode.LEGACY: (Mode.LEGACY,),
+    MsMode.CRC: (Mode.CRC,),
+    MsMode.SECURE: (Mode.SECURE,),
+    MsMode.PREFER_CRC: (Mode.CRC, Mode.SECURE),
+    MsMode.PREFER_SECURE: (Mode.SECURE, Mode.CRC),
+}
+
+
+def session_config(config: MountConfig) -> SessionConfig:
+    """Return what the session needs of it."""
+    return SessionConfig(
+        identity=Identity(config.entity, config.key, MODES[config.ms_mode]),
+        fsid=UUID(config.fsid) if config.fsid else None,
+        fs=config.fs,
+        pool=config.pool,
+        hostname=socket.gethostname(),
+    )
+
+
+class ConfiguredMonitors:
+    """The monitors that SOURCE, options, ceph.conf or DNS name; call it for their present addresses."""
+
+    def __init__(self, config: MountConfig) -> None:
+        self._targets = config.targets
+        self._srv = config.dns_srv
+        self._mode = config.ms_mode
+
+    async def __call__(self) -> tuple[Candidate, ...]:
+        """Return every address that can be had now.  Raises ConfigError when there is none at all."""
+        ranked: list[tuple[MonTarget, int, int]] = [(target, 0, 0) for target in self._targets]
+        if not ranked and self._srv is not None:
+            ranked = [(found.target, found.priority, found.weight) for found in await srv.lookup(self._srv)]
+        found: list[Candidate] = []
+        failures: list[str] = []
+        with trio.move_on_after(_RESOLVE_S):
+            async with trio.open_nursery() as nursery:
+                for target, priority, weight in ranked:
+                    for endpoint in self._endpoints(target, failures):
+                        nursery.start_soon(_resolve, endpoint, priority, weight, found, failures)
+        if not found:
+            raise ConfigError("; ".join(failures) or f"no monitor's name was resolved within {_RESOLVE_S:g} s", 32)
+        return tuple(sorted(found, key=lambda c: (c.priority, c.name)))
+
+    def _endpoints(self, target: MonTarget, failures: list[str]) -> Iterable[Endpoint]:
+        """One of several that speaks the other protocol is left out; alone, it is the error."""
+        try:
+            return targets_for_mode((target,), self._mode)
+        except ConfigError as exc:
+            failures.append(str(exc))
+            return ()
+
+
+async def _resolve(endpoint: Endpoint, priority: int, weight: int, found: list[Candidate], failures: list[str]) -> None:
+    try:
+        infos = await trio.socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except OSError as exc:
+        failures.append(f"monitor {endpoint}: resolve: {(exc.strerror or str(exc)).lower()}")
+        return
+    for _, _, _, _, address in infos:
+        addr = EntityAddr.of(str(address[0]), int(address[1]), endpoint.type)
+        found.append(Candidate(str(endpoint), addr, priority, weight))
