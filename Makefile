@@ -31,6 +31,7 @@ demo:  ## mount the embedded monitors at MNT (./mnt) and look around; umount end
 test: venv lint types unit  ## what CI runs: lint, types, all tests but the soak
 
 unit:
+	@tools/cluster chroots >.venv/chroots.log
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 lint: venv  ## format, lint and layers

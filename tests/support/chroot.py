@@ -136,7 +136,7 @@ def enter(root: Path, shared: Path, argv: Sequence[str]) -> list[str]:
 
 
 def forget(root: Path, shared: Path) -> None:
-    """Remove the empty mount point that `enter` left in the root (not its parents: another cluster may want them now)."""
+    """Remove the empty mount point that `enter` left in the root (no parents: others may want them now)."""
     with contextlib.suppress(OSError):
         (root / shared.relative_to("/")).rmdir()
 

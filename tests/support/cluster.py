@@ -33,6 +33,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
@@ -929,6 +930,13 @@ def _ceph(options: argparse.Namespace) -> None:
     sys.exit(subprocess.call(Runner.find(release, directory).argv(argv)))
 
 
+def _where(release: str) -> str:
+    try:
+        return f"{release}: {Runner.find(release, Path('/tmp')).root or 'installed on this machine'}"
+    except ClusterUnavailable as exc:
+        return f"{release}: none here: {exc}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="tools/cluster", description="A real throw-away Ceph cluster on loopback.")
     sub = parser.add_subparsers(dest="what", required=True)
@@ -939,7 +947,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = sub.add_parser("down", help="end it")
     run = sub.add_parser("ceph", help="the ceph program of its release, as client.admin")
     run.add_argument("words", nargs=argparse.REMAINDER)
-    build = sub.add_parser("chroots", help="build the roots of the releases this machine has not")
+    build = sub.add_parser("chroots", help="see that every release is there; builds the missing roots, once")
     for one in (up, end, run):
         one.add_argument("--dir", default="./cluster")
     del build
@@ -953,8 +961,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "ceph":
                 _ceph(options)
             case "chroots":
-                for release in RELEASES:
-                    print(release, Runner.find(release, Path("/tmp")).root or "installed on this machine")
+                with ThreadPoolExecutor(len(RELEASES)) as pool:
+                    for line in pool.map(_where, RELEASES):
+                        print(line)
     except (ClusterError, ClusterUnavailable) as exc:
         sys.exit(f"cluster: {exc}")
 
