@@ -128,11 +128,13 @@ def enter(root: Path, shared: Path, argv: Sequence[str]) -> list[str]:
     """
     inside = root / shared.relative_to("/")
     script = (
-        f"mkdir -p {shlex.quote(str(inside))} && mount --bind {shlex.quote(str(shared))} {shlex.quote(str(inside))}"
+        # Ours alone, so that nothing of it shows outside.  Where / is no mount (we are in a chroot) it cannot be said.
+        "{ mount --make-rprivate / 2>/dev/null || :; }"
+        f" && mkdir -p {shlex.quote(str(inside))} && mount --bind {shlex.quote(str(shared))} {shlex.quote(str(inside))}"
         f" && mount --rbind /proc {shlex.quote(str(root / 'proc'))}"
         f' && exec chroot {shlex.quote(str(root))} "$@"'
     )
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "enter", *argv]
+    return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script, "enter", *argv]
 
 
 def forget(root: Path, shared: Path) -> None:
