@@ -1,0 +1,95 @@
+"""Pending requests and the sharing of statfs."""
+
+from __future__ import annotations
+
+from cephmonfs.messages.mon import MStatfs
+from cephmonfs.mon.requests import Kind, Request, Requests
+
+
+def make(fsid: bytes) -> MStatfs:
+    return MStatfs(fsid)
+
+
+def sent(request: Request, link: int = 1, when: float = 0.0) -> None:
+    request.sent[link] = when
+    request.sends += 1
+
+
+def test_callers_join_only_a_request_that_has_not_left() -> None:
+    requests = Requests()
+    first, request = requests.join_statfs(make, 0.0)
+    assert request is not None
+    second, none = requests.join_statfs(make, 0.0)
+    assert none is None
+    sent(request)
+    late, none = requests.join_statfs(make, 0.1)
+    assert none is None
+    later, _ = requests.join_statfs(make, 0.2)
+    assert len(requests.pending()) == 1  # one on the wire
+    answered = requests.answered(request.tid, Kind.STATFS)
+    assert answered is request
+    assert request.waiters == [first, second]
+    following = requests.next_statfs(make, 0.3)
+    assert following is not None
+    assert following.waiters == [late, later]
+    assert requests.next_statfs(make, 0.3) is None
+    assert not requests.empty
+
+
+def test_nobody_waiting_means_no_next_request() -> None:
+    requests = Requests()
+    assert requests.next_statfs(make, 0.0) is None
+    assert requests.empty
+
+
+def test_a_reply_of_another_kind_or_tid_is_not_ours() -> None:
+    requests = Requests()
+    request = requests.add(Kind.COMMAND, make, 0.0)
+    assert requests.answered(request.tid, Kind.STATFS) is None
+    assert requests.answered(request.tid + 1, Kind.COMMAND) is None
+    assert requests.answered(request.tid, Kind.COMMAND) is request
+    assert requests.answered(request.tid, Kind.COMMAND) is None
+
+
+def test_giving_up_forgets_a_command_but_not_a_statfs() -> None:
+    requests = Requests()
+    waiter, request = requests.join_statfs(make, 0.0)
+    assert request is not None
+    sent(request)
+    late, _ = requests.join_statfs(make, 0.0)
+    requests.give_up(late)
+    requests.give_up(waiter)
+    assert requests.pending() == (request,)
+    assert requests.next_statfs(make, 0.0) is None
+    command = requests.add(Kind.COMMAND, make, 0.0)
+    one, two = requests.waiter(), requests.waiter()
+    command.waiters += [one, two]
+    requests.give_up(one)
+    assert command in requests.pending()
+    requests.give_up(two)
+    assert command not in requests.pending()
+    requests.give_up(12345)
+
+
+def test_failing_statfs_takes_everybody_out() -> None:
+    requests = Requests()
+    assert requests.fail_statfs() == ()
+    first, request = requests.join_statfs(make, 0.0)
+    assert request is not None
+    assert not requests.statfs_sent_before(1.0)
+    sent(request, when=0.5)
+    second, _ = requests.join_statfs(make, 0.0)
+    assert requests.statfs_sent_before(1.0)
+    assert not requests.statfs_sent_before(0.5)
+    assert requests.fail_statfs() == (first, second)
+    assert requests.empty
+
+
+def test_a_closed_link_has_nothing_out() -> None:
+    requests = Requests()
+    request = requests.add(Kind.COMMAND, make, 0.0)
+    sent(request, link=1)
+    sent(request, link=2)
+    requests.link_closed(1)
+    requests.link_closed(7)
+    assert request.sent == {2: 0.0}
