@@ -102,6 +102,22 @@ class MStatfs:
 
 
 @dataclass(frozen=True, slots=True)
+class MStatfs1:
+    """MStatfs as it was before pools could be asked for.  Wire: paxos, uuid fsid."""
+
+    TYPE: ClassVar = MsgType.STATFS
+    VERSION: ClassVar = 1
+    COMPAT: ClassVar = 1
+
+    fsid: bytes
+
+    def encode(self, enc: Encoder) -> None:
+        """Append the front."""
+        encode_paxos(enc)
+        enc.raw(self.fsid)
+
+
+@dataclass(frozen=True, slots=True)
 class MStatfsReply:
     """Wire: uuid fsid, le64 version, ceph_statfs; exactly 56 bytes."""
 
@@ -138,7 +154,7 @@ class SubscribeItem:
 class MMonSubscribe:
     """Adds or replaces subscriptions; an unknown or forbidden name gets no answer.
 
-    Wire: map<str, { le64 start, u8 flags }>, (v3) str hostname.
+    Wire: map<str, { le64 start, u8 flags }>, (v3) str hostname.  For version 1 see MMonSubscribe1.
     """
 
     TYPE: ClassVar = MsgType.MON_SUBSCRIBE
@@ -157,12 +173,41 @@ class MMonSubscribe:
 
     @classmethod
     def decode(cls, cur: Cursor, version: int) -> MMonSubscribe:
-        """Read the front of version 2 or 3."""
+        """Read the front of any version."""
+        if version < 2:
+            return cls(cur.mapping(Cursor.text, _old_item, each=4 + 17))
         what = {}
         for _ in range(cur.count(each=13)):
             name = cur.text()
             what[name] = SubscribeItem(cur.u64(), bool(cur.u8() & ONETIME))
         return cls(what, cur.text() if version >= 3 else "")
+
+
+def _old_item(cur: Cursor) -> SubscribeItem:
+    cur.skip(8)
+    have = cur.u64()
+    return SubscribeItem(have + 1 if have else 0, cur.boolean())
+
+
+@dataclass(frozen=True, slots=True)
+class MMonSubscribe1:
+    """MMonSubscribe for a peer without SUBSCRIBE2: what we have instead of what we want first.
+
+    That a map is wanted from epoch 1 on cannot be said: it means the newest one, whatever its epoch.
+    Wire: map<str, { le64 unused, le64 have, u8 onetime }>.
+    """
+
+    TYPE: ClassVar = MsgType.MON_SUBSCRIBE
+    VERSION: ClassVar = 1
+    COMPAT: ClassVar = 1
+
+    what: Mapping[str, SubscribeItem]
+
+    def encode(self, enc: Encoder) -> None:
+        """Append the front."""
+        enc.u32(len(self.what))
+        for name, item in self.what.items():
+            enc.text(name).u64(0).u64(max(item.start - 1, 0)).boolean(item.onetime)
 
 
 @dataclass(frozen=True, slots=True)

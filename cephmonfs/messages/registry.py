@@ -1,13 +1,17 @@
-"""Which class decodes which message type."""
+"""Which class decodes which message type, and which form of a message an older peer is sent."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import DecodeError
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message, MsgType
+from cephmonfs.model.features import Feature, has
 from cephmonfs.wire.cursor import Cursor
+
+if TYPE_CHECKING:
+    from cephmonfs.messages.message import Payload
 
 FromMonitor = (
     mon.MMonMap
@@ -69,3 +73,14 @@ def to_monitor(message: Message) -> ToMonitor | None:
     if cls is None:
         return None
     return cls.decode(_checked(message, cls, cls.__name__), message.version)
+
+
+def for_peer(payload: Payload, features: int) -> Payload:
+    """Return what to send instead to a peer with these features: itself, unless they ask for the form of 2010."""
+    match payload:
+        case mon.MMonSubscribe(what) if not has(features, Feature.SUBSCRIBE2):
+            return mon.MMonSubscribe1(what)
+        case mon.MStatfs(fsid, None) if not has(features, Feature.SERVER_LUMINOUS):
+            return mon.MStatfs1(fsid)
+        case _:
+            return payload

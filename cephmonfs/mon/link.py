@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
 from cephmonfs.auth.none import NoneHandshake
-from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError
+from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError, WrongProtocol
+from cephmonfs.messages.message import to_message
+from cephmonfs.messages.registry import for_peer
 from cephmonfs.model.entity import AddrType
+from cephmonfs.model.features import DEFAULT_FEATURES
 from cephmonfs.msgr import events
 from cephmonfs.msgr.events import Mode
-from cephmonfs.msgr.v2 import ConnectionV2
+from cephmonfs.msgr.v1 import ConnectionV1
+from cephmonfs.msgr.v2 import REVISION_1, ConnectionV2
 from cephmonfs.wire.cursor import Cursor, Utime
 
 if TYPE_CHECKING:
     from cephmonfs.auth.envelope import RandomBytes
-    from cephmonfs.messages.message import Message
+    from cephmonfs.messages.message import Message, Payload
     from cephmonfs.model.cryptokey import CryptoKey
     from cephmonfs.model.entity import EntityName
     from cephmonfs.mon.hunt import Candidate
@@ -53,6 +57,22 @@ class Identity:
     key: CryptoKey | None  # None only for clusters with auth none
     modes: tuple[Mode, ...]  # in order of preference; (LEGACY,) alone means msgr1
 
+    @property
+    def addr_type(self) -> AddrType:
+        """The protocol we speak: v1 only where it alone was asked for, never as a way out."""
+        return AddrType.LEGACY if self.modes == (Mode.LEGACY,) else AddrType.MSGR2
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What we claim to know.  Less than everything makes a monitor use older forms."""
+
+    features: int = DEFAULT_FEATURES
+    revision: int = REVISION_1  # of msgr2
+
+
+EVERYTHING: Final = Offer()
+
 
 class Happened(Enum):
     """What a link tells the session besides messages."""
@@ -62,7 +82,10 @@ class Happened(Enum):
 
 
 class Link:
-    """One connection.  Everything raised out of `receive_data` ends it."""
+    """One connection.  Everything raised out of `receive_data` ends it.
+
+    `ciphers` are the key types that the cluster allowed when it last told us; empty when it did not.
+    """
 
     def __init__(
         self,
@@ -72,6 +95,9 @@ class Link:
         prior: Credentials | None,
         random: RandomBytes,
         now: float,
+        *,
+        offer: Offer = EVERYTHING,
+        ciphers: tuple[int, ...] = (),
     ) -> None:
         self.id = link_id
         self.candidate = candidate
@@ -90,7 +116,9 @@ class Link:
         self._identity = identity
         self._random = random
         self._prior = prior
-        self._conn: ConnectionV2 | None = None
+        self._offer = offer
+        self._ciphers = ciphers
+        self._conn: ConnectionV2 | ConnectionV1 | None = None
         self._auth = self._handshake(prior)
 
     def _handshake(self, prior: Credentials | None) -> CephxHandshake | NoneHandshake:
@@ -104,9 +132,14 @@ class Link:
         self.connected_at = self.last_received = now
         self.phase = Phase.BANNER
         nonce = Cursor(self._random(4)).u32()
-        if self.candidate.addr.type == AddrType.LEGACY:
-            raise AuthError("the v1 protocol is not spoken yet")
-        self._conn = ConnectionV2(self.candidate.addr, nonce)
+        addr, offer, wanted = self.candidate.addr, self._offer, self._identity.addr_type
+        if addr.type != wanted:
+            # whoever names the monitors sorts them out; this is the last line of "never v1 by itself"
+            raise WrongProtocol(f"is an address of the {addr.type_name} protocol, and ms_mode asks for another")
+        if wanted == AddrType.LEGACY:
+            self._conn = ConnectionV1(addr, nonce, supported=offer.features)
+        else:
+            self._conn = ConnectionV2(addr, nonce, revision=offer.revision, supported=offer.features)
 
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Take bytes; afterwards `messages` holds what they meant."""
@@ -117,7 +150,7 @@ class Link:
         conn.receive_data(data, now)
         self._drain(conn, now)
 
-    def _drain(self, conn: ConnectionV2, now: float) -> None:
+    def _drain(self, conn: ConnectionV2 | ConnectionV1, now: float) -> None:
         while (event := conn.next_event()) is not None:
             match event:
                 case events.MessageReceived(message):
@@ -139,17 +172,17 @@ class Link:
                     self.ready_at = now
                     self.messages.append(Happened.READY)
 
-    def _start_auth(self, conn: ConnectionV2) -> None:
+    def _start_auth(self, conn: ConnectionV2 | ConnectionV1) -> None:
         conn.start_auth(self._identity.entity, self._auth.global_id, self._auth.method, self._identity.modes)
 
-    def _done(self, conn: ConnectionV2, global_id: int, payload: bytes) -> None:
+    def _done(self, conn: ConnectionV2 | ConnectionV1, global_id: int, payload: bytes) -> None:
         try:
             self.result = self._auth.done(payload, global_id)
         except IntegrityError as exc:
             raise AuthError(f"the monitor cannot prove that it knows the key of {self._identity.entity}") from exc
         conn.auth_done(self.result.session_key, self.result.connection_secret)
 
-    def _refused(self, conn: ConnectionV2, event: events.AuthRefused) -> None:
+    def _refused(self, conn: ConnectionV2 | ConnectionV1, event: events.AuthRefused) -> None:
         if self._prior is not None:
             # an old ticket is refused once its rotating key is gone: start afresh before blaming the key
             self._prior = None
@@ -165,11 +198,11 @@ class Link:
         """Whether messages may be sent."""
         return self._conn is not None and self._conn.ready
 
-    def send_message(self, message: Message) -> None:
-        """Send one message."""
+    def send(self, payload: Payload, tid: int = 0) -> None:
+        """Send one message, in the form that the monitor's features ask for."""
         if self._conn is None:
             raise RuntimeError("not connected yet")
-        self._conn.send_message(message)
+        self._conn.send_message(to_message(for_peer(payload, self.features), tid))
 
     def send_keepalive(self, now: float, stamp: Utime) -> None:
         """Ask for a sign of life."""

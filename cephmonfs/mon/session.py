@@ -39,15 +39,15 @@ from cephmonfs.errors import (
     WrongProtocol,
 )
 from cephmonfs.messages import auth, mon
-from cephmonfs.messages.message import Message, to_message
+from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
-from cephmonfs.model.entity import AddrType, EntityAddr, EntityType
+from cephmonfs.model.entity import EntityAddr, EntityType
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.mon.hunt import Candidate, Hunt
-from cephmonfs.mon.link import EACCES, Happened, Identity, Link, Phase
+from cephmonfs.mon.link import EACCES, EVERYTHING, Happened, Identity, Link, Offer, Phase
 from cephmonfs.mon.maps import MapStore
 from cephmonfs.mon.requests import LATE_AFTER_S, Kind, LinkId, Request, Requests, WaiterId
 from cephmonfs.mon.snapshot import (
@@ -62,7 +62,6 @@ from cephmonfs.mon.snapshot import (
     TicketView,
 )
 from cephmonfs.mon.subs import MAPS, Subscriptions
-from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor, Utime
 
 if TYPE_CHECKING:
@@ -92,6 +91,7 @@ class SessionConfig:
     pool: str | None = None  # df of this pool, by name or id
     hostname: str = ""
     late_after_s: float = _HEDGE_EVERY_S
+    offer: Offer = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +361,16 @@ class MonSession:
         if candidate is None:
             return
         self._last_link += 1
-        link = Link(self._last_link, candidate, self._config.identity, self._credentials, self._random, now)
+        link = Link(
+            self._last_link,
+            candidate,
+            self._config.identity,
+            self._credentials,
+            self._random,
+            now,
+            offer=self._config.offer,
+            ciphers=self._monmap.auth_ciphers.allowed if self._monmap is not None else (),
+        )
         self._links[link.id] = link
         self.counters["connects"] += 1
         self._next_hedge = now + self._config.late_after_s
@@ -545,7 +554,7 @@ class MonSession:
     # ---- sending
 
     def _send(self, link: Link, payload: Payload, tid: int = 0) -> None:
-        link.send_message(to_message(payload, tid))
+        link.send(payload, tid)
         self.counters["messages_out"] += 1
 
     def _send_request(self, link: Link, request: Request) -> None:
@@ -626,7 +635,7 @@ class MonSession:
 
     def _refresh_candidates(self) -> None:
         """The monmap's monitors first; configured addresses that it does not have come last."""
-        kind = AddrType.LEGACY if self._config.identity.modes == (Mode.LEGACY,) else AddrType.MSGR2
+        kind = self._config.identity.addr_type
         known = []
         if self._monmap is not None:
             for info in self._monmap.mons:
