@@ -47,7 +47,7 @@ class MonTarget:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
-        explicit = self.protocol and (self.port is None or _PROTOCOL_OF_PORT.get(self.port) != self.protocol)
+        explicit = self.protocol and (self.port is None or protocol_of_port(self.port) != self.protocol)
         return f"{self.protocol}:{host}{port}" if explicit else f"{host}{port}"
 
 
@@ -61,6 +61,11 @@ class Candidate:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def protocol_of_port(port: int) -> Literal["v2", "v1"] | None:
+    """Return the protocol that a port stands for, None for any other port."""
+    return _PROTOCOL_OF_PORT.get(port)
 
 
 def parse_targets(text: str, what: str) -> tuple[MonTarget, ...]:
@@ -154,7 +159,7 @@ def _address(text: str, what: str) -> MonTarget:
         raise ConfigError(f'{what}: wanted a number after "/" in "{text}"')
     host, port = _host_port(rest, text, what)
     if protocol is None and port is not None:
-        protocol = _PROTOCOL_OF_PORT.get(port)
+        protocol = protocol_of_port(port)
     return MonTarget(host, port, protocol)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import grp
 import math
+import os
 import pwd
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -50,9 +51,9 @@ def _text(value: str) -> str:
 
 
 def _path(value: str) -> str:
-    if not value.startswith("/"):
-        raise ValueError("a path that begins with /")
-    return value
+    if not value:
+        raise ValueError("the path of a file")
+    return os.path.abspath(value)  # the daemon leaves the directory it was started in
 
 
 def _seconds(value: str) -> float:

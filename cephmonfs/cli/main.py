@@ -1,0 +1,48 @@
+"""cephmonfs: the command beside the mount helper."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from typing import TYPE_CHECKING, Final, cast
+
+from cephmonfs import __version__
+from cephmonfs.cli.daemon import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# name -> (module with a main(argv) -> status, one line for the help).  Loaded only when called.
+COMMANDS: Final = {
+    "mount": ("cephmonfs.cli.mount", "mount a view of a cluster: cephmonfs mount SOURCE DIR [-o OPTIONS]"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dispatch to a command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help", "help"):
+        print(_help(), end="")
+        return Exit.OK if arguments else Exit.USAGE
+    if name in ("-V", "--version", "version"):
+        print(f"cephmonfs {__version__}")
+        return Exit.OK
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f': did you mean "{near[0]}"?' if near else "; cephmonfs --help lists them"
+        print(f'cephmonfs: unknown command "{name}"{hint}', file=sys.stderr)
+        return Exit.USAGE
+    command = cast("Callable[[Sequence[str]], int]", importlib.import_module(COMMANDS[name][0]).main)
+    return command(arguments[1:])
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    rows = "".join(f"  {name:<{width}}{line}\n" for name, (_, line) in COMMANDS.items())
+    return f"usage: cephmonfs COMMAND ...\n\n{rows}\n`cephmonfs COMMAND --help` tells more.\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

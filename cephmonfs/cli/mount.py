@@ -1,0 +1,94 @@
+"""mount.cephmon: from a line of fstab to a daemon that answers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs import __version__
+from cephmonfs.cli.args import help_text, parse_args, wipe_secrets
+from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
+from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, set_path
+from cephmonfs.config.machine import LocalMachine
+from cephmonfs.config.mountconfig import MountConfig, resolve
+from cephmonfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Serve = Callable[[MountConfig, Reporter], int]
+
+PROGRAM: Final = "mount.cephmon"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the helper; returns mount(8)'s exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    wipe_secrets()
+    set_path()
+    try:
+        return run(arguments, _serve)
+    except ConfigError as exc:
+        say(str(exc))
+        return exc.status
+    except KeyboardInterrupt:
+        say("interrupted")
+        return Exit.INTERRUPTED
+
+
+def run(argv: Sequence[str], serve: Serve) -> int:
+    """Do what the command line says; `serve` mounts and answers, in the daemon.  Raises ConfigError."""
+    args = parse_args(argv)
+    if args.help or args.version:
+        print(help_text() if args.help else f"{PROGRAM} {__version__}", end="" if args.help else "\n")
+        return Exit.OK
+    config = resolve(
+        args.source, os.path.realpath(args.mountpoint), args.option_lists, LocalMachine(), sloppy=args.sloppy
+    )
+    for warning in config.warnings:
+        say(warning)
+    if args.verbose and config.ignored:
+        say(f"without effect here: {', '.join(config.ignored)}")
+    check_fuse()
+    if not args.fake and (note := check_mountpoint(config.mountpoint)):
+        say(note)
+    if args.fake:
+        return Exit.OK
+    if config.foreground:
+        return serve(config, _ForegroundReporter())
+    verdict = start_daemon(lambda report: serve(config, report))
+    if verdict.status != Exit.OK:
+        say(verdict.message)
+    elif args.verbose:
+        say(f"{config.source} is mounted on {config.mountpoint}")
+    return verdict.status
+
+
+def say(line: str) -> None:
+    """Tell the user one line."""
+    print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+
+
+class _ForegroundReporter(Reporter):
+    """Nobody waits at a pipe: a failure is told here."""
+
+    def __init__(self) -> None:
+        super().__init__(-1)
+        self._told = False
+
+    def __call__(self, status: int, message: str) -> None:
+        if status != Exit.OK and not self._told:
+            say(message)
+        self._told = True
+
+
+def _serve(config: MountConfig, report: Reporter) -> int:
+    # trio and pyfuse3 are loaded only in the process that will use them, after the fork.
+    from cephmonfs.cli.serve import run_daemon
+
+    return run_daemon(config, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

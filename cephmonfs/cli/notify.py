@@ -1,0 +1,41 @@
+"""sd_notify(3) in a few lines: one datagram to the socket that systemd names."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Notifier:
+    """Tells systemd how we are; does nothing where nobody listens."""
+
+    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+        env = os.environ if env is None else env
+        self._path = env.get("NOTIFY_SOCKET", "")
+        self._watchdog_s: float | None = None
+        usec, pid = env.get("WATCHDOG_USEC", ""), env.get("WATCHDOG_PID", "")
+        if usec.isdecimal() and int(usec) > 0 and pid in ("", str(os.getpid())):
+            self._watchdog_s = int(usec) / 1e6
+
+    @property
+    def watchdog_interval_s(self) -> float | None:
+        """How often WATCHDOG=1 is due: half of what systemd allows; None without a watchdog."""
+        return self._watchdog_s / 2 if self._path and self._watchdog_s else None
+
+    def send(self, *lines: str) -> bool:
+        """Send state lines such as "READY=1"; newlines inside one are replaced.  Returns whether it left."""
+        if not self._path.startswith(("/", "@")):
+            return False
+        address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
+        message = "\n".join(line.replace("\n", " ") for line in lines).encode("utf-8", "replace")
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sock:
+                sock.connect(address)
+                sock.send(message)
+        except OSError:
+            return False
+        return True

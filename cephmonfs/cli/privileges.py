@@ -1,0 +1,87 @@
+"""Giving up what root has, once the mount is there.
+
+Everything must be imported, opened and looked up before: afterwards the daemon may not even reach its own code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import resource
+from dataclasses import dataclass
+from typing import Final
+
+from cephmonfs.errors import ConfigError
+
+# linux/prctl.h
+_PR_SET_DUMPABLE: Final = 4
+_PR_CAPBSET_READ: Final = 23
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_LAST_CAPABILITY: Final = 63
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Whom the daemon becomes."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def look_up(name: str) -> User:
+    """Find a user of this machine.  Raises ConfigError."""
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(f'run_as: this machine has no user "{name}"') from None
+    return User(name, entry.pw_uid, entry.pw_gid)
+
+
+def no_new_privs() -> None:
+    """No program that we start gains anything by its set-user-id bit.  Holds for threads started from now on."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_memory_private() -> None:
+    """No core dump, no ptrace, no /proc/PID/mem for the user we run as: the key is in our memory."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def become(user: User) -> None:
+    """Give up groups, bounding set, ids and with them all capabilities; checks that it worked."""
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    for capability in range(_LAST_CAPABILITY + 1):
+        # May be refused in a container without CAP_SETPCAP; without ids and new privileges it hardly matters.
+        if _prctl(_PR_CAPBSET_READ, capability, check=False) == 1:
+            _prctl(_PR_CAPBSET_DROP, capability, check=False)
+    os.setgroups([])
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+    _clear_capabilities()
+    if user.uid != 0 and (os.getresuid() != (user.uid,) * 3 or os.getresgid() != (user.gid,) * 3 or os.getgroups()):
+        raise RuntimeError("privileges are still there after giving them up")
+
+
+def _clear_capabilities() -> None:
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(header, data) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _prctl(option: int, value: int, *, check: bool = True) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = [ctypes.c_ulong(number) for number in (value, 0, 0, 0)]
+    result = int(libc.prctl(ctypes.c_int(option), *arguments))
+    if check and result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"prctl {option}: {os.strerror(code)}")
+    return result

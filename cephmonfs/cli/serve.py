@@ -1,0 +1,347 @@
+"""The daemon: session, mount, file system, signals, systemd; everything joined here and nowhere else.
+
+Order of a start: signals, session (unless bg), mount, privileges given up, the kernel's INIT, verdict, detached.
+Order of an end, whether by umount or by a signal: the file system stops, the mount goes, the session closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import time
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import pyfuse3
+import trio
+
+from cephmonfs.cli import privileges
+from cephmonfs.cli.daemon import Exit, Reporter, detach
+from cephmonfs.cli.logs import start_logging
+from cephmonfs.cli.notify import Notifier
+from cephmonfs.errors import CephMonFSError, ConfigError, RequestTimeout
+from cephmonfs.fs.source import Source
+from cephmonfs.mon.snapshot import State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from cephmonfs.config.mountconfig import MountConfig
+    from cephmonfs.fs.logring import LogRing
+    from cephmonfs.mon.snapshot import Snapshot
+
+E = TypeVar("E", bound=BaseException)
+
+log = logging.getLogger("cephmonfs")
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Handlers end by their own deadlines, mostly at once; past this they are cancelled, so that SIGTERM takes < 2 s.
+_STOP_PATIENCE_S: Final = 1.0
+_UNMOUNT_PATIENCE_S: Final = 1.5
+
+
+class Client(Source, Protocol):
+    """The session as this module needs it: the file system's view, and the wait for the first session."""
+
+    async def wait_open(self) -> None:
+        """Return once a session is open.  Raises AuthError or ConfigError when there is no point in waiting."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is joined; tests join other things."""
+
+    open_client: Callable[[MountConfig], AbstractAsyncContextManager[Client]]
+    make_operations: Callable[[Client, MountConfig, LogRing], pyfuse3.Operations]
+    prepare: Callable[[MountConfig], AbstractAsyncContextManager[MountConfig]]  # starts the monitors of demo:
+
+
+def run_daemon(config: MountConfig, report: Reporter, parts: Parts | None = None) -> int:
+    """Run until unmounted or told to stop; returns the exit status."""
+    ring = start_logging(config.log_level, foreground=config.foreground)
+    os.chdir("/")  # never hold a directory, least of all our own mount point
+    os.umask(0o077)
+    try:
+        if parts is None:
+            from cephmonfs.cli.parts import real_parts
+
+            parts = real_parts()
+        return trio.run(partial(serve, config, report, parts, ring), strict_exception_groups=True)
+    except BaseException as exc:
+        ours = first_of(CephMonFSError, exc)
+        if ours is not None:
+            status = ours.status if isinstance(ours, ConfigError) else Exit.FAILED
+            message = str(ours)
+        elif first_of(KeyboardInterrupt, exc):
+            status, message = Exit.INTERRUPTED, "interrupted"
+        else:
+            log.critical("the daemon fails", exc_info=exc)
+            status, message = Exit.FAILED, f"internal error: {describe(exc)}"
+        log.error("%s", message)
+        report(status, message)
+        return status
+
+
+async def serve(config: MountConfig, report: Reporter, parts: Parts, ring: LogRing) -> int:
+    """Connect, mount, answer.  Failures before the mount are raised."""
+    notifier = Notifier()
+    user = privileges.look_up(config.run_as) if config.run_as else None
+    stop = _Stop()
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop.on_signal, signals)
+            async with parts.prepare(config) as prepared, parts.open_client(prepared) as client:
+                with stop.before_mount:
+                    if not config.bg:
+                        await first_session(client, config)
+                if stop.before_mount.cancel_called:
+                    report(Exit.INTERRUPTED, "interrupted")
+                    nursery.cancel_scope.cancel()
+                    return Exit.INTERRUPTED
+                operations = parts.make_operations(client, prepared, ring)
+                with mounted(operations, config, client.snapshot()):
+                    stop.mounted = True
+                    restrict(config, user)
+                    await answer(operations, config, report, client, notifier, stop)
+                log.info("unmounted %s", config.mountpoint)
+                notifier.send("STOPPING=1")
+            nursery.cancel_scope.cancel()
+    return Exit.OK
+
+
+class _Stop:
+    """What a signal does: before the mount it cancels, afterwards it ends the file system."""
+
+    def __init__(self) -> None:
+        self.before_mount = trio.CancelScope()
+        self.mounted = False
+        self.main = trio.CancelScope()
+
+    async def on_signal(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            log.info("%s: ending", signal.Signals(number).name)
+            if not self.mounted:
+                self.before_mount.cancel()
+                continue
+            pyfuse3.terminate()
+            self.main.deadline = min(self.main.deadline, trio.current_time() + _STOP_PATIENCE_S)
+
+
+async def first_session(client: Client, config: MountConfig) -> None:
+    """Wait for it.  Raises RequestTimeout that tells what happened at each monitor."""
+    with trio.move_on_after(config.mount_timeout) as scope:
+        await client.wait_open()
+    if scope.cancelled_caught:
+        raise RequestTimeout(timeout_sentence(client.snapshot(), config))
+
+
+def timeout_sentence(snapshot: Snapshot, config: MountConfig) -> str:
+    """Say which monitors were tried and what each of them did."""
+    if snapshot.state is State.REFUSED and snapshot.last_error:
+        return snapshot.last_error
+    tried = [(f"{view.name} {view.addrs}", view.last_error) for view in snapshot.mons if view.last_error]
+    what = "; ".join(f"{mon}: {error}" for mon, error in tried) or snapshot.last_error or "no answer"
+    count = len(snapshot.mons) or len(config.targets)
+    who = "the monitor did not answer" if count == 1 else f"none of {count} monitors answered"
+    return f"{who} in {config.mount_timeout:g} s: {what}"
+
+
+def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
+    """Return what libfuse is told.  The source has no colon: `df -l` takes one for a network file system."""
+    fsid = snapshot.fsid or config.fsid or ""
+    name = "demo" if config.demo else config.entity.id
+    options = {
+        f"fsname={re.sub(r'[^A-Za-z0-9_.@-]', '_', f'{name}@{fsid}')}",
+        "subtype=cephmon",
+        "ro",
+        "nosuid",
+        "nodev",
+        "noexec",
+        "default_permissions",
+    }
+    if config.allow_other:
+        options.add("allow_other")
+    if leaves_unmounting(config):
+        options.add("auto_unmount")
+    return options
+
+
+def leaves_unmounting(config: MountConfig) -> bool:
+    """Tell whether fusermount3 stays to unmount when we end: asked for, or needed since we could not any more."""
+    return config.auto_unmount or config.run_as is not None
+
+
+@contextmanager
+def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snapshot) -> Iterator[None]:
+    """Hold the mount.  Raises ConfigError with what libfuse and fusermount3 said."""
+    before = _sockets()
+    with captured_stderr() as said:
+        try:
+            pyfuse3.init(operations, config.mountpoint, fuse_options(config, snapshot))
+        except RuntimeError as exc:
+            text = " ".join(said().split()) or str(exc)
+            raise ConfigError(f"mounting on {config.mountpoint} failed: {text}{_remedy(text)}", Exit.FAILED) from exc
+    helper = _sockets() - before
+    try:
+        yield
+    finally:
+        if leaves_unmounting(config):
+            # fusermount3 waits for its end of this socket, unmounts and leaves; it is our child.
+            pyfuse3.close(unmount=False)
+            for fd in helper:
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass  # a libfuse that has closed it itself
+            _wait_for_child()
+        else:
+            pyfuse3.close(unmount=True)
+
+
+def _remedy(text: str) -> str:
+    if "user_allow_other" in text:
+        return " (or mount with noallow_other)"
+    if "Permission denied" in text or "Operation not permitted" in text:
+        return " (a container without CAP_SYS_ADMIN, or an AppArmor profile of fusermount3, see dmesg)"
+    return ""
+
+
+def _sockets() -> set[int]:
+    """Return our open sockets; libfuse keeps one to fusermount3 that it does not tell about."""
+    found: set[int] = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                found.add(int(name))
+        except OSError:
+            continue  # the descriptor of the listing itself
+    return found
+
+
+def _wait_for_child() -> None:
+    """Wait for fusermount3, for a moment: when it has gone, so has the mount."""
+    deadline = time.monotonic() + _UNMOUNT_PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            if os.waitpid(-1, os.WNOHANG) != (0, 0):
+                return
+        except ChildProcessError:
+            return
+        time.sleep(0.005)
+    log.warning("fusermount3 is still unmounting")
+
+
+@contextmanager
+def captured_stderr() -> Iterator[Callable[[], str]]:
+    """Catch what C code prints to stderr; what it said while all went well goes to the log."""
+    memory = os.memfd_create("stderr", os.MFD_CLOEXEC)
+    saved = os.dup(2)
+    os.dup2(memory, 2)
+
+    def said() -> str:
+        return os.pread(memory, 4096, 0).decode("utf-8", "replace")
+
+    try:
+        yield said
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        if text := said().strip():
+            log.debug("fuse: %s", text)
+        os.close(memory)
+
+
+def restrict(config: MountConfig, user: privileges.User | None) -> None:
+    """Give up what the daemon needs no more."""
+    if user is not None:
+        privileges.become(user)
+    if leaves_unmounting(config):
+        privileges.no_new_privs()  # otherwise fusermount3 has yet to unmount for us
+    privileges.keep_memory_private()
+
+
+async def answer(
+    operations: pyfuse3.Operations,
+    config: MountConfig,
+    report: Reporter,
+    client: Client,
+    notifier: Notifier,
+    stop: _Stop,
+) -> None:
+    """Answer the kernel until the mount ends; tell parent and systemd once it is live."""
+    live = trio.Event()
+    original = operations.init
+
+    def init() -> None:
+        original()
+        live.set()
+
+    operations.init = init  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_announce, live, config, report, client, notifier)
+        with stop.main:
+            await pyfuse3.main()
+        nursery.cancel_scope.cancel()
+    if not live.is_set():
+        raise ConfigError(f"{config.mountpoint} was unmounted before it was live", Exit.FAILED)
+
+
+async def _announce(
+    live: trio.Event, config: MountConfig, report: Reporter, client: Client, notifier: Notifier
+) -> None:
+    await live.wait()
+    log.info("mounted on %s", config.mountpoint)
+    report(Exit.OK, "")
+    if not config.foreground:
+        detach()
+    notifier.send("READY=1", f"STATUS={session_status(client.snapshot())}")
+    async with trio.open_nursery() as nursery:
+        if interval := notifier.watchdog_interval_s:
+            nursery.start_soon(_watchdog, notifier, interval)
+        nursery.start_soon(_tell_status, notifier, client)
+
+
+async def _watchdog(notifier: Notifier, interval_s: float) -> None:
+    while True:
+        notifier.send("WATCHDOG=1")
+        await trio.sleep(interval_s)
+
+
+async def _tell_status(notifier: Notifier, client: Client) -> None:
+    seen, told = 0, ""
+    while True:
+        seen = await client.wait_change(seen)
+        status = session_status(client.snapshot())
+        if status != told:
+            notifier.send(f"STATUS={status}")
+            told = status
+
+
+def session_status(snapshot: Snapshot) -> str:
+    """One line for `systemctl status`."""
+    if snapshot.state is State.OPEN:
+        return f"open with {snapshot.mon} ({snapshot.addr}, {snapshot.mode})"
+    return f"{snapshot.state}: {snapshot.last_error}" if snapshot.last_error else str(snapshot.state)
+
+
+def first_of(kind: type[E], exc: BaseException) -> E | None:
+    """Find an exception of a kind in a group, or the exception itself."""
+    if isinstance(exc, kind):
+        return exc
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            if (found := first_of(kind, inner)) is not None:
+                return found
+    return None
+
+
+def describe(exc: BaseException) -> str:
+    """Name the innermost exceptions of a group."""
+    if isinstance(exc, BaseExceptionGroup):
+        return ", ".join(describe(inner) for inner in exc.exceptions)
+    return f"{type(exc).__name__}: {exc}"
