@@ -14,7 +14,7 @@ import time
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import pyfuse3
 import trio
@@ -28,13 +28,14 @@ from cephmonfs.fs.source import Source
 from cephmonfs.mon.snapshot import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from cephmonfs.config.mountconfig import MountConfig
     from cephmonfs.fs.logring import LogRing
     from cephmonfs.mon.snapshot import Snapshot
 
 E = TypeVar("E", bound=BaseException)
+Ops = TypeVar("Ops", bound=pyfuse3.Operations)
 
 log = logging.getLogger("cephmonfs")
 
@@ -53,15 +54,16 @@ class Client(Source, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Generic[Ops]):
     """What is joined; tests join other things."""
 
     open_client: Callable[[MountConfig], AbstractAsyncContextManager[Client]]
-    make_operations: Callable[[Client, MountConfig, LogRing], pyfuse3.Operations]
+    make_operations: Callable[[Client, MountConfig, LogRing], Ops]
+    run: Callable[[Ops], Awaitable[None]]  # serve until unmounted
     prepare: Callable[[MountConfig], AbstractAsyncContextManager[MountConfig]]  # starts the monitors of demo:
 
 
-def run_daemon(config: MountConfig, report: Reporter, parts: Parts | None = None) -> int:
+def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any] | None = None) -> int:
     """Run until unmounted or told to stop; returns the exit status."""
     ring = start_logging(config.log_level, foreground=config.foreground)
     os.chdir("/")  # never hold a directory, least of all our own mount point
@@ -87,7 +89,7 @@ def run_daemon(config: MountConfig, report: Reporter, parts: Parts | None = None
         return status
 
 
-async def serve(config: MountConfig, report: Reporter, parts: Parts, ring: LogRing) -> int:
+async def serve(config: MountConfig, report: Reporter, parts: Parts[Any], ring: LogRing) -> int:
     """Connect, mount, answer.  Failures before the mount are raised."""
     notifier = Notifier()
     user = privileges.look_up(config.run_as) if config.run_as else None
@@ -107,7 +109,7 @@ async def serve(config: MountConfig, report: Reporter, parts: Parts, ring: LogRi
                 with mounted(operations, config, client.snapshot()):
                     stop.mounted = True
                     restrict(config, user)
-                    await answer(operations, config, report, client, notifier, stop)
+                    await answer(operations, config, report, client, notifier, stop, parts)
                 log.info("unmounted %s", config.mountpoint)
                 notifier.send("STOPPING=1")
             nursery.cancel_scope.cancel()
@@ -193,6 +195,7 @@ def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snaps
         if leaves_unmounting(config):
             # fusermount3 waits for its end of this socket, unmounts and leaves; it is our child.
             pyfuse3.close(unmount=False)
+            time.sleep(0.1)
             for fd in helper:
                 try:
                     os.close(fd)
@@ -272,6 +275,7 @@ async def answer(
     client: Client,
     notifier: Notifier,
     stop: _Stop,
+    parts: Parts[Any],
 ) -> None:
     """Answer the kernel until the mount ends; tell parent and systemd once it is live."""
     live = trio.Event()
@@ -285,7 +289,7 @@ async def answer(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_announce, live, config, report, client, notifier)
         with stop.main:
-            await pyfuse3.main()
+            await parts.run(operations)
         nursery.cancel_scope.cancel()
     if not live.is_set():
         raise ConfigError(f"{config.mountpoint} was unmounted before it was live", Exit.FAILED)

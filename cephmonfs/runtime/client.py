@@ -25,6 +25,7 @@ from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.requests import LinkId, WaiterId
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
+from cephmonfs.runtime.remembered import Remembered
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,16 @@ class _Wire:
 class MonClient:
     """A session that runs.  Make one with `open_client`."""
 
-    def __init__(self, config: SessionConfig, resolve: Resolver, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: SessionConfig,
+        resolve: Resolver,
+        *,
+        remember: Remembered | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._wall = wall
+        self._remember = remember
         self._resolve = resolve
         self._session = MonSession(config, os.urandom, self.now())
         self._nursery: trio.Nursery | None = None
@@ -171,6 +180,8 @@ class MonClient:
         self._generation += 1
         self._change.set()
         self._change = trio.Event()
+        if self._remember is not None and "monmap" in what:
+            self._save_monmap(self._remember)
         if "session" not in what:
             return
         view = self.snapshot()
@@ -181,6 +192,13 @@ class MonClient:
         if view.state is not self._state:
             self._state = view.state
             self._log_state(view)
+
+    def _save_monmap(self, remember: Remembered) -> None:
+        view = self.snapshot()
+        record = view.maps.get("monmap")
+        if record is not None:
+            remember.open(view.fsid)
+            remember.save(record.blob)
 
     def _log_state(self, view: Snapshot) -> None:
         match view.state:
@@ -366,8 +384,8 @@ def _reason(exc: OSError) -> str:
 
 @asynccontextmanager
 async def open_client(
-    config: SessionConfig, resolve: Resolver, wall: Callable[[], float] = time.time
+    config: SessionConfig, resolve: Resolver, *, remember: Remembered | None = None
 ) -> AsyncIterator[MonClient]:
     """Open a client that hunts, keeps a session and answers while the block lasts."""
-    async with MonClient(config, resolve, wall).running() as client:
+    async with MonClient(config, resolve, remember=remember).running() as client:
         yield client

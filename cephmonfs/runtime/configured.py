@@ -48,9 +48,13 @@ def session_config(config: MountConfig) -> SessionConfig:
 
 
 class ConfiguredMonitors:
-    """The monitors that SOURCE, options, ceph.conf or DNS name; call it for their present addresses."""
+    """The monitors that SOURCE, options, ceph.conf or DNS name; call it for their present addresses.
 
-    def __init__(self, config: MountConfig) -> None:
+    `remembered` are those of an earlier mount; they are tried last.
+    """
+
+    def __init__(self, config: MountConfig, remembered: tuple[Candidate, ...] = ()) -> None:
+        self._remembered = remembered
         self._targets = config.targets
         self._srv = config.dns_srv
         self._mode = config.ms_mode
@@ -67,9 +71,9 @@ class ConfiguredMonitors:
                 for target, priority, weight in ranked:
                     for endpoint in self._endpoints(target, failures):
                         nursery.start_soon(_resolve, endpoint, priority, weight, found, failures)
-        if not found:
+        if not found and not self._remembered:
             raise ConfigError("; ".join(failures) or f"no monitor's name was resolved within {_RESOLVE_S:g} s", 32)
-        return tuple(sorted(found, key=lambda c: (c.priority, c.name)))
+        return (*sorted(found, key=lambda c: (c.priority, c.name)), *self._remembered)
 
     def _endpoints(self, target: MonTarget, failures: list[str]) -> Iterable[Endpoint]:
         """One of several that speaks the other protocol is left out; alone, it is the error."""
