@@ -60,8 +60,8 @@ short list is turned away one day; structures of newer forms are skipped by thei
 
 REQUIRED: Final = int(Feature.MSG_ADDR2)
 
-# the bits of an incarnation lie above those that came back in it
-_BIT_NAMES: Final = {((feature & -feature).bit_length() - 1): str(feature.name) for feature in Feature}
+# An incarnation's bits lie above those that came back in it; iteration over the class would skip such members.
+_BIT_NAMES: Final = {(mask & -mask).bit_length() - 1: name for name, mask in Feature.__members__.items()}
 
 
 def has(features: int, feature: int) -> bool:

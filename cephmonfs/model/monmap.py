@@ -145,8 +145,6 @@ class MonMap:
         """Read a map of any version.  Some monitors of 2012 put a second map behind a v2 one: it stays unread."""
         if cur.peek_u8() > 2:
             v, body = cur.struct("MonMap", _NEWEST)
-            if v < 3:
-                raise body.error(f"version {v} in the form of version 3")
             return cls._decode_body(body, v)
         v = cur.u16()
         if not 1 <= v <= 2:
@@ -203,7 +201,7 @@ class MonMap:
         The newest form is the map's own `version`, or 9 when it came in an old one.
         """
         addr2 = has(features, Feature.MSG_ADDR2)
-        v = self.version if 6 <= self.version <= _NEWEST else 9
+        v = min(self.version, _NEWEST) if self.version >= 6 else 9
         info_v = 3 if v < 8 else 5 if v < 10 else 6
         if not has(features, Feature.MONNAMES):
             self._encode_old(enc, 1, addr2=addr2)
