@@ -104,6 +104,8 @@ def test_daemons_are_shown_by_rank() -> None:
     )
     lines = maps.mdsmap_text(replace(m, infos=infos)).splitlines()[-3:]
     assert [line.split("{")[1].split("}")[0] for line in lines] == ["0:3", "0:2", "1:1"]
+    homeless = maps.mdsmap_text(replace(m, infos=(replace(info, join_fscid=-1),)))
+    assert "join_fscid" not in homeless
     nobody = maps.mdsmap_text(replace(m, infos=()))
     assert nobody.endswith("standby_count_wanted\t1\n")
 
