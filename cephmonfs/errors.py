@@ -67,6 +67,10 @@ class ForeignCluster(AuthError):
     """The monitor belongs to another fsid than the one asked for, or than the mount began with."""
 
 
+class StaleTicket(CephMonFSError):
+    """The ticket that we claimed our old global_id with is no longer good: start afresh, once, at once."""
+
+
 class RequestTimeout(CephMonFSError):
     """No reply before the deadline."""
 

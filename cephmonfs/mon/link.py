@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
 from cephmonfs.auth.none import NoneHandshake
-from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError, WrongProtocol
+from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError, StaleTicket, WrongProtocol
 from cephmonfs.messages.message import to_message
 from cephmonfs.messages.registry import for_peer
+from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.features import DEFAULT_FEATURES
 from cephmonfs.msgr import events
@@ -113,19 +114,18 @@ class Link:
         self.features = 0
         self.result: AuthResult | None = None
         self.messages: deque[Message | Happened] = deque()
+        self.prior = prior  # what we claim our old global_id with
+        self.renew_subs_at: float | None = None  # a monitor of before MON_STATEFUL_SUB forgets subscriptions
         self._identity = identity
         self._random = random
-        self._prior = prior
         self._offer = offer
         self._ciphers = ciphers
         self._conn: ConnectionV2 | ConnectionV1 | None = None
-        self._auth = self._handshake(prior)
-
-    def _handshake(self, prior: Credentials | None) -> CephxHandshake | NoneHandshake:
-        who = self._identity
-        if who.key is None:
-            return NoneHandshake(who.entity, prior)
-        return CephxHandshake(who.entity, who.key, prior, self._random)
+        self._auth: CephxHandshake | NoneHandshake
+        if identity.key is None:
+            self._auth = NoneHandshake(identity.entity, prior)
+        else:
+            self._auth = CephxHandshake(identity.entity, identity.key, prior, random)
 
     def connected(self, now: float) -> None:
         """TCP is up: begin to speak."""
@@ -159,11 +159,12 @@ class Link:
                     self.messages.append(Happened.ALIVE)
                 case events.AuthNeeded():
                     self.phase = Phase.AUTH
-                    self._start_auth(conn)
+                    who = self._identity
+                    conn.start_auth(who.entity, self._auth.global_id, self._auth.method, who.modes)
                 case events.AuthMore(payload):
                     conn.auth_more(self._auth.more(payload))
                 case events.AuthRefused():
-                    self._refused(conn, event)
+                    raise self._refused(event)
                 case events.AuthDone(global_id, _, payload):
                     self._done(conn, global_id, payload)
                 case events.Ready(features, mode):
@@ -172,9 +173,6 @@ class Link:
                     self.ready_at = now
                     self.messages.append(Happened.READY)
 
-    def _start_auth(self, conn: ConnectionV2 | ConnectionV1) -> None:
-        conn.start_auth(self._identity.entity, self._auth.global_id, self._auth.method, self._identity.modes)
-
     def _done(self, conn: ConnectionV2 | ConnectionV1, global_id: int, payload: bytes) -> None:
         try:
             self.result = self._auth.done(payload, global_id)
@@ -182,14 +180,12 @@ class Link:
             raise AuthError(f"the monitor cannot prove that it knows the key of {self._identity.entity}") from exc
         conn.auth_done(self.result.session_key, self.result.connection_secret)
 
-    def _refused(self, conn: ConnectionV2 | ConnectionV1, event: events.AuthRefused) -> None:
-        if self._prior is not None:
-            # an old ticket is refused once its rotating key is gone: start afresh before blaming the key
-            self._prior = None
-            self._auth = self._handshake(None)
-            self._start_auth(conn)
-            return
-        raise refusal(self._identity, event)
+    def _refused(self, event: events.AuthRefused) -> CephMonFSError:
+        """No second try on this connection: on v1 a monitor mixes it up with the first, on v2 it closes."""
+        if self.prior is not None and event.result != EOPNOTSUPP:
+            # once its rotating key is gone an old ticket is refused: that says nothing about the key
+            return StaleTicket(f"no longer knows our old ticket (error {event.result}): starting afresh")
+        return refusal(self._identity, event, self._ciphers)
 
     # towards the monitor
 
@@ -233,24 +229,45 @@ class Link:
         return f"{where}: {self.phase}: {reason}"
 
 
-def refusal(who: Identity, event: events.AuthRefused) -> CephMonFSError:
-    """Put a refusal into words."""
-    if event.result == EOPNOTSUPP or (who.key is None and AuthMethod.NONE not in event.methods):
-        if who.key is not None and AuthMethod.CEPHX not in event.methods:
-            return AuthError(
-                f"the cluster does not use cephx (it allows methods {list(event.methods)}): mount without a key",
-                event.result,
-            )
-        if who.key is None:
-            return AuthError("the cluster wants a key (cephx): give secretfile= or keyring=", event.result)
-        wanted = "/".join(who.modes)
-        return AuthError(f"the monitor allows none of the modes we offered ({wanted}); see ms_mode=", event.result)
-    if event.result in (EPERM, EACCES):
-        key_type = who.key.type.name.lower() if who.key else "none"
-        hint = ", or a key type the cluster no longer allows" if key_type == "aes" else ""
-        return AuthError(
-            f"refused {who.entity}: unknown user, wrong key, no mon caps{hint} (key type {key_type}). "
-            f"On the cluster: ceph auth get {who.entity}",
-            event.result,
+def refusal(who: Identity, event: events.AuthRefused, ciphers: tuple[int, ...] = ()) -> CephMonFSError:
+    """Put a refusal into words.  `ciphers` as for Link; msgr1 lists no methods, so there both lists are empty."""
+    result = event.result
+    if result == EOPNOTSUPP:
+        return AuthError(_no_method(who, event), result)
+    if result not in (EPERM, EACCES):
+        return AuthError(f"refused {who.entity}: error {result} {event.text}".rstrip(), result)
+    if sentence := key_type_refused(who, ciphers):
+        return AuthError(f"refused {who.entity}: {sentence}", result)
+    reasons = "unknown user, wrong key, no mon caps"
+    if who.key is not None and not ciphers and who.key.type is KeyType.AES:
+        reasons += ", or a key type that the cluster no longer allows (ours is aes; ceph mon dump tells)"
+    return AuthError(f"refused {who.entity}: {reasons}. On the cluster: ceph auth get {who.entity}", result)
+
+
+def _no_method(who: Identity, event: events.AuthRefused) -> str:
+    """No way to authenticate, or no mode, that both sides want."""
+    if who.key is not None and AuthMethod.CEPHX not in event.methods:
+        return (
+            "the cluster does not use cephx, and a key was given: "
+            "mount without a key (auth_client_required = none in ceph.conf)"
         )
-    return AuthError(f"refused {who.entity}: error {event.result} {event.text}".rstrip(), event.result)
+    if who.key is None and AuthMethod.NONE not in event.methods:
+        return "the cluster wants a key (cephx): give secretfile= or keyring="
+    if who.key is None:
+        return "the cluster uses no keys (auth none), so nothing can be encrypted: use ms_mode=prefer-secure or crc"
+    return f"the monitor allows none of the modes we offered ({'/'.join(who.modes)}); see ms_mode="
+
+
+def key_type_refused(who: Identity, ciphers: tuple[int, ...]) -> str:
+    """Say that the cluster takes no keys of our type any more; empty if it does, or does not tell."""
+    if who.key is None or not ciphers or who.key.type in ciphers:
+        return ""
+    allowed = ", ".join(_cipher_name(cipher) for cipher in ciphers)
+    return (
+        f"its key is of type {_cipher_name(who.key.type)}, and the cluster takes only {allowed} "
+        "(auth_allowed_ciphers): it needs a new key"
+    )
+
+
+def _cipher_name(cipher: int) -> str:
+    return KeyType(cipher).name.lower() if cipher in KeyType.__members__.values() else f"cipher {cipher}"

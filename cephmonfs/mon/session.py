@@ -36,6 +36,7 @@ from cephmonfs.errors import (
     NoData,
     NotPermitted,
     ProtocolError,
+    StaleTicket,
     WrongProtocol,
 )
 from cephmonfs.messages import auth, mon
@@ -47,7 +48,7 @@ from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.mon.hunt import Candidate, Hunt
-from cephmonfs.mon.link import EACCES, EVERYTHING, Happened, Identity, Link, Offer, Phase
+from cephmonfs.mon.link import EACCES, EVERYTHING, Happened, Identity, Link, Offer, Phase, key_type_refused
 from cephmonfs.mon.maps import MapStore
 from cephmonfs.mon.requests import LATE_AFTER_S, Kind, LinkId, Request, Requests, WaiterId
 from cephmonfs.mon.snapshot import (
@@ -77,6 +78,8 @@ _PROBE_GRACE_S: Final = 1.5  # an answered probe, and still no answer to what wa
 _ASKED_WITHIN_S: Final = 15.0  # somebody asked so recently that the hunt stays brisk
 _RENEW_AT: Final = 0.75  # of a ticket's life
 _RENEW_AGAIN_S: Final = 30.0  # after a failed renewal
+_TICKET_DOUBTS: Final = 2  # handshakes that broke off after our ticket, in a row: try without it
+_SUBS_RENEW_MIN_S: Final = 1.0
 _HISTORY: Final = 32
 _STALE_REPLIES: Final = 3  # so many statfs versions in a row below ours: the cluster was rolled back, believe it
 
@@ -161,6 +164,7 @@ class MonSession:
         self._tickets_got: Stamp | None = None
         self._renew_after: float | None = None
         self._renewing: LinkId | None = None
+        self._ticket_doubts = 0
         self._subs = Subscriptions(mdsmap_at_once=config.fs is None)
         self._maps = MapStore()
         self._monmap: MonMap | None = None
@@ -254,6 +258,7 @@ class MonSession:
             self._link_timeouts(link)
         self._probe_timeouts()
         self._renew()
+        self._renew_subs()
         self._drive()
 
     def shut_down(self, now: Stamp) -> None:
@@ -338,6 +343,8 @@ class MonSession:
             times.append(self._probe.answered + _PROBE_GRACE_S)
         if self._renew_after is not None and self._current is not None:
             times.append(self._renew_after)
+        if self._current is not None and self._current.renew_subs_at is not None:
+            times.append(self._current.renew_subs_at)
         return min(times, default=None)
 
     # ---- links
@@ -404,6 +411,8 @@ class MonSession:
             self._hunt.failed(link.candidate.addr, refused=refused)
         if self._renewing == link.id:
             self._renewing = None
+        if link.prior is not None and link.phase is Phase.AUTH:
+            self._doubt_ticket(link.prior, reason)
         self._next_hedge = 0.0
         if link is self._current:
             self._current = None
@@ -447,6 +456,19 @@ class MonSession:
         validity = credentials.shortest_validity_s()
         self._renew_after = None if validity is None else self._now.mono + validity * _RENEW_AT
         self._renewing = None
+        self._ticket_doubts = 0
+
+    def _doubt_ticket(self, prior: Credentials, reason: CephMonFSError) -> None:
+        """A handshake failed after our old ticket was shown.
+
+        A monitor out of quorum closes there, but so do those up to Reef on a ticket that their keys do not decrypt.
+        """
+        self._ticket_doubts += 1
+        if isinstance(reason, StaleTicket) or self._ticket_doubts >= _TICKET_DOUBTS:
+            self._ticket_doubts = 0
+            if self._credentials is prior:
+                self._credentials = None
+                self.counters["tickets_stale"] += 1
 
     def _note(self, state: State, reason: str) -> None:
         self._history.append(SessionChange(self._now, state, self._mon, reason))
@@ -609,6 +631,8 @@ class MonSession:
                 self._got_map("mgrmap", payload.epoch, payload.mgrmap)
             case auth.MAuthReply():
                 self._on_auth_reply(link, payload)
+            case mon.MMonSubscribeAck(interval_s):
+                link.renew_subs_at = self._now.mono + max(interval_s / 2, _SUBS_RENEW_MIN_S)
             case _:
                 self.counters["messages_unasked"] += 1
 
@@ -627,24 +651,38 @@ class MonSession:
             self._subs.got("monmap", monmap.epoch)
             self._changed.add("monmap")
             self._refresh_candidates()
+            self._warn_of_key_type(monmap)
             self._match_links(monmap)
             if link.id not in self._links:
                 return
         if link.phase is Phase.MAPS:
             self._opened(link)
 
+    def _warn_of_key_type(self, monmap: MonMap) -> None:
+        """The cluster stopped taking keys like ours: nothing happens to this session, and the next will be refused."""
+        who = self._config.identity
+        if sentence := key_type_refused(who, monmap.auth_ciphers.allowed):
+            self._last_error = f"{who.entity}: {sentence} before it connects again"
+            self._changed.add("session")
+
     def _refresh_candidates(self) -> None:
-        """The monmap's monitors first; configured addresses that it does not have come last."""
+        """The monmap's monitors first; configured addresses that it does not have come last.
+
+        A configured address that is a monitor's other one (v1 where we speak v2, or the reverse) is that monitor:
+        it is tried where it speaks our protocol, and there alone.
+        """
         kind = self._config.identity.addr_type
         known = []
+        elsewhere: set[str] = set()
         if self._monmap is not None:
             for info in self._monmap.mons:
                 addr = info.addrs.of_type(kind)
                 if addr is not None and not addr.blank:
                     known.append(Candidate(info.name, addr, info.priority, info.weight))
+                    elsewhere.update(other.hostport for other in info.addrs.addrs if other.type != kind)
         last = max((c.priority for c in known), default=-1) + 1
         have = {c.addr for c in known}
-        extra = [c for c in self._configured if c.addr not in have]
+        extra = [c for c in self._configured if c.addr not in have and c.addr.hostport not in elsewhere]
         if known:
             extra = [Candidate(c.name, c.addr, last, c.weight) for c in extra]
         self._hunt.set_candidates([*known, *extra])
@@ -687,6 +725,14 @@ class MonSession:
             items = self._subs.item("mdsmap")
             if items:
                 self._subscribe(items)
+
+    def _renew_subs(self) -> None:
+        """A monitor that acknowledges subscriptions forgets them after the interval it named."""
+        link = self._current
+        if link is not None and link.renew_subs_at is not None and self._now.mono >= link.renew_subs_at:
+            link.renew_subs_at = None  # until the next acknowledgement
+            self.counters["subs_renewed"] += 1
+            self._send(link, mon.MMonSubscribe(self._subs.items(whole_monmap=False), self._config.hostname))
 
     def _subscribe(self, items: Mapping[str, mon.SubscribeItem]) -> None:
         for link in self._links.values():
