@@ -16,26 +16,29 @@ if TYPE_CHECKING:
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")
 _YEAR_S: Final = 365 * 86400
+_WIDTH: Final = 7
 
 
-def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
+def _scaled(value: float, base: int, units: tuple[str, ...], gap: str) -> str:
+    """Ceph's way: as many of two decimals as seven characters hold, none for whole multiples."""
     unit = 0
     while value >= base and unit < len(units) - 1:
         value /= base
         unit += 1
-    digits = 0 if unit == 0 or value >= 100 else 1 if value >= 10 else 2
-    text = f"{value:.{digits}f}"
-    return f"{text.rstrip('0').rstrip('.') if digits else text} {units[unit]}"
+    texts = [f"{value:.{digits}f}{gap}{units[unit]}" for digits in (2, 1, 0)]
+    if unit == 0 or value == int(value):
+        return texts[-1]
+    return next((text for text in texts if len(text) <= _WIDTH), texts[-1])
 
 
 def size(value: float) -> str:
-    """byte_u_t: "6.7 TiB"."""
-    return _scaled(value, 1024, _BINARY)
+    """byte_u_t: "6.7 TiB", "18 TiB"."""
+    return _scaled(value, 1024, _BINARY, " ")
 
 
 def number(value: float) -> str:
-    """si_u_t: "3.21M"."""
-    return _scaled(value, 1000, _DECIMAL).replace(" ", "")
+    """si_u_t: "3.21M", "836.12k"."""
+    return _scaled(value, 1000, _DECIMAL, "")
 
 
 def age(seconds: float) -> str:
