@@ -96,7 +96,7 @@ def run_command(cluster: DemoCluster, monmap: MonMap, state: State, words: tuple
     try:
         args = json.loads("".join(words))
     except ValueError:
-        return _EINVAL, "command not understood: unparseable JSON", b""
+        return _EINVAL, "command not understood: unparseable JSON", b""  # codespell:ignore unparseable
     prefix = args.get("prefix") if isinstance(args, dict) else None
     if prefix == "get_command_descriptions":
         return 0, "", json.dumps(descriptions()).encode()

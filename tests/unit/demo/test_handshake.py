@@ -8,6 +8,7 @@ import pytest
 
 from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.auth.credentials import Credentials
+from cephmonfs.auth.envelope import Usage, seal, unseal
 from cephmonfs.demo.cluster import DATA_POOL, DemoCluster
 from cephmonfs.demo.monitors import DemoSettings, Monitors
 from cephmonfs.demo.server_v2 import ClientMessage, ClientReady, ServerConnectionV2
@@ -15,12 +16,14 @@ from cephmonfs.demo.service import ClientSession
 from cephmonfs.errors import IntegrityError, MissingFeatures, ProtocolError, UnexpectedMessage
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message
-from cephmonfs.model.cryptokey import KeyType
+from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor, Utime
+from cephmonfs.wire.encoder import Encoder
 from tests.fakemon.driver import Driver
+from tests.fakemon.monitor import random_bytes
 
 START = 1_800_000_000.0
 PEER = EntityAddr.of("127.0.0.1", 40000, AddrType.MSGR2)
@@ -77,7 +80,7 @@ class Server:
 
 
 def connect(world: World, driver: Driver, server: Server, step: int = 1 << 20) -> None:
-    """Carry bytes to and fro until nobody has any, `step` at a time."""
+    """Carry bytes both ways until nobody has any, `step` at a time."""
     to_client, to_server = server.conn.data_to_send(), driver.feed(b"")
     while to_client or to_server:
         head, to_client = to_client[:step], to_client[step:]
@@ -209,6 +212,34 @@ def test_tickets_are_renewed_inside_the_session(kind: KeyType) -> None:
     assert new.session_key != old.session_key
     again, _ = opened(world, prior=renewed)
     assert again.ready is not None
+
+
+@pytest.mark.parametrize("kind", KEY_TYPES, ids=lambda k: k.name)
+def test_service_tickets_are_given_for_an_authorizer(kind: KeyType) -> None:
+    world = World(key_type=kind)
+    driver, server = opened(world)
+    assert driver.credentials is not None
+    ticket = driver.credentials.tickets[EntityType.AUTH]
+
+    def request(global_id: int, secret_id: int, key: CryptoKey) -> bytes:
+        inner = bytes(Encoder().u8(2).u64(99).boolean(False).u64(0))
+        enc = Encoder().u16(0x0200).u8(1).u64(global_id).u32(EntityType.AUTH)
+        enc.u8(1).u64(secret_id).blob(ticket.blob.reveal())
+        enc.blob(seal(key, Usage.AUTHORIZER, inner, random_bytes)).u8(1)
+        return bytes(enc.u32(EntityType.OSD | EntityType.MDS))
+
+    good = (driver.credentials.global_id, ticket.secret_id, ticket.session_key)
+    result, payload = server.conn.renew(request(*good), world.now)
+    assert result == 0
+    cur = Cursor(payload)
+    assert (cur.u16(), cur.s32(), cur.u8(), cur.u32(), cur.u32()) == (0x0200, 0, 1, 2, EntityType.MDS)
+    cur.u8()
+    inner = unseal(ticket.session_key, Usage.TICKET_SESSION_KEY, cur.blob(), "ticket")
+    assert inner.u8() == 1
+    assert CryptoKey.decode(inner).type is kind
+    assert inner.utime() == Utime(3600, 0)
+    for bad in ((1, *good[1:]), (good[0], 1, good[2]), (*good[:2], world.monitors.key)):
+        assert server.conn.renew(request(*bad), world.now) == (-13, b"")
 
 
 def test_renewal_with_a_ticket_that_is_not_ours_is_refused() -> None:
