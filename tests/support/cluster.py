@@ -214,7 +214,11 @@ class Daemon:
         with (self.cluster.log_dir / f"{self.kind}.{self.name}.out").open("ab") as out:
             # A session of its own: Ctrl-C in the terminal is for the tests, which then end the daemons in order.
             self.process = subprocess.Popen(
-                self.cluster.runner.argv(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                [*self.cluster.places.get(f"{self.kind}.{self.name}", ()), *self.cluster.runner.argv(argv)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         self.pid_path.write_text(f"{self.process.pid} {_start_time(self.process.pid)}\n")
 
@@ -294,6 +298,7 @@ class Cluster:
         self.log_dir = directory / "log"
         self.fsid = str(uuid.uuid4())
         self.keys: dict[str, str] = {}  # entity -> base64 key, of all that we made
+        self.places: Mapping[str, Sequence[str]] = {}  # "mon.a" -> a command that runs it somewhere else, as in a netns
         self.default_key_type: KeyType = "aes256k" if self.release == "tentacle" else "aes"
         self._ips = ips
         self._msgr1, self._msgr2 = msgr1, msgr2
@@ -323,6 +328,7 @@ class Cluster:
         keys: Mapping[str, Mapping[str, str]] | None = None,
         key_type: KeyType | None = None,
         watchdog: bool = True,
+        places: Mapping[str, Sequence[str]] | None = None,
     ) -> Self:
         """Start a cluster and return when its quorum stands, and its mgr, OSDs and MDS are active where asked for.
 
@@ -330,7 +336,8 @@ class Cluster:
         `conf`: options of [global], or `{"mon": {...}}` for another section.  `ip`: one address for all monitors,
         or several that they take in turn ("127.0.0.1", "::1": a mixed cluster).  `keys`: further entities with their
         caps, present from the first moment (client.admin and client.df with mon 'allow r' always are).  `key_type`:
-        of all keys; default the release's own.  `watchdog=False`: the cluster outlives this process.
+        of all keys; default the release's own.  `watchdog=False`: the cluster outlives this process.  `places`: a
+        command to put before a daemon's own, such as `{"mon.a": ["nsenter", "--net=..."]}`.
         """
         path = Path(directory).resolve()
         runner = Runner.find(release, path)
@@ -343,6 +350,7 @@ class Cluster:
         mgr = mgr or osds > 0
         ips = [ip] if isinstance(ip, str) else list(ip)
         self = cls(runner, path, ips=ips, msgr1=msgr1, msgr2=msgr2)
+        self.places = places or {}
         if key_type is not None:
             self.default_key_type = key_type
         try:
