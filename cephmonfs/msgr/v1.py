@@ -104,6 +104,7 @@ class ConnectionV1:
         self._supported = supported
         self._state = State.BANNER
         self._buf = ReceiveBuffer()
+        self._received = 0  # bytes, until READY
         self._events: deque[Event] = deque()
         self._out: list[bytes] = [BANNER]
         self._reader = FrameReader()
@@ -127,6 +128,8 @@ class ConnectionV1:
             raise RuntimeError("the connection has failed")
         self._buf.feed(data)
         self._pump()
+        if self._state is not State.READY:
+            self._count(len(data))
 
     def next_event(self) -> Event | None:
         """Return what happened next, None when nothing more did."""
@@ -211,6 +214,14 @@ class ConnectionV1:
         self._state = State.FAILED
 
     # receiving
+
+    def _count(self, n: int) -> None:
+        """A handshake is short: whoever talks on and on does not want a session."""
+        self._received += n
+        if self._received > limits.MAX_PREAUTH_BYTES:
+            self._state = State.FAILED
+            self._out.clear()
+            raise ProtocolError(f"more than {limits.MAX_PREAUTH_BYTES} bytes before the session is open")
 
     def _pump(self) -> None:
         try:

@@ -92,6 +92,7 @@ class ConnectionV2:
         self._rev = 0
         self._state = State.BANNER
         self._buf = ReceiveBuffer()
+        self._received = 0  # bytes, until READY
         self._events: deque[Event] = deque()
         self._out: list[bytes] = []
         self._sent = bytearray()  # wire bytes up to the last AUTH_REQUEST(_MORE), signed by the server
@@ -102,7 +103,7 @@ class ConnectionV2:
         self._signature = b""
         self._global_id = 0
         self._mode = Mode.CRC
-        self._my_addr: EntityAddr | None = None
+        self._my_addr = EntityAddr(AddrType.MSGR2, nonce, b"")  # as the monitor sees us, from its HELLO
         self._seq_out = 0
         self._seq_in = 0
         self._sent_stamp: Utime | None = None
@@ -118,6 +119,8 @@ class ConnectionV2:
             raise RuntimeError("the connection has failed")
         self._buf.feed(data)
         self._pump()
+        if self._state is not State.READY:
+            self._count(len(data))
 
     def next_event(self) -> Event | None:
         """Return what happened next, None when nothing more did."""
@@ -220,6 +223,14 @@ class ConnectionV2:
 
     # receiving
 
+    def _count(self, n: int) -> None:
+        """A handshake is short: whoever talks on and on does not want a session."""
+        self._received += n
+        if self._received > limits.MAX_PREAUTH_BYTES:
+            self._state = State.FAILED
+            self._out.clear()
+            raise ProtocolError(f"more than {limits.MAX_PREAUTH_BYTES} bytes before the session is open")
+
     def _pump(self) -> None:
         try:
             if self._state is State.BANNER and not self._read_banner():
@@ -230,6 +241,8 @@ class ConnectionV2:
                     return
                 if not frame.aborted:
                     self._on_frame(frame.tag, frame.segments)
+                elif self._state is not State.READY:
+                    raise UnexpectedMessage(f"an aborted frame while in {self._state.name}")
         except (ProtocolError, AuthError):
             self._state = State.FAILED
             self._out.clear()
@@ -241,9 +254,7 @@ class ConnectionV2:
         if not BANNER.startswith(head[: len(BANNER)]):
             if head.startswith(V1_BANNER):
                 raise WrongProtocol("speaks the v1 protocol here")
-            if not V1_BANNER.startswith(head[: len(V1_BANNER)]):
-                raise ProtocolError(f"is not a Ceph monitor: its first bytes are {head!r}")
-            return False
+            raise ProtocolError(f"is not a Ceph monitor: its first bytes are {head!r}")
         if len(head) < len(BANNER) + 2:
             return False
         cur = Cursor(head, "banner")
@@ -315,8 +326,6 @@ class ConnectionV2:
     def _on_signature(self, segments: tuple[bytes, ...]) -> State:
         if len(segments[0]) != _SIGNATURE_SIZE or not crypto.same(segments[0], self._signature):
             raise IntegrityError("the monitor's signature of the handshake does not match")
-        if self._my_addr is None:
-            raise RuntimeError("no HELLO yet")
         self._reader.limits = session_limits
         enc = Encoder()
         AddrVec((self._my_addr,)).encode(enc)

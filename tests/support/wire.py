@@ -16,9 +16,13 @@ from cephmonfs.model.entity import AddrType, EntityAddr, EntityName
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import EVERYTHING, Happened, Identity, Link, Offer
 from cephmonfs.msgr.events import Mode
+from cephmonfs.wire.cursor import Utime
 
 if TYPE_CHECKING:
+    from cephmonfs.auth.envelope import RandomBytes
     from cephmonfs.messages.message import Payload
+
+PING = Utime(1_700_000_000, 7)
 
 P = TypeVar("P", bound=FromMonitor)
 
@@ -44,11 +48,14 @@ class Wire:
         prior: Credentials | None = None,
         offer: Offer = EVERYTHING,
         ciphers: tuple[int, ...] = (),
+        random: RandomBytes = os.urandom,
         timeout_s: float = 10,
     ) -> None:
         self.received: list[Message] = []
+        self.sent = bytearray()
+        self.got = bytearray()
         addr = endpoint(hostport, who.addr_type)
-        self.link = Link(1, Candidate(hostport, addr), who, prior, os.urandom, 0.0, offer=offer, ciphers=ciphers)
+        self.link = Link(1, Candidate(hostport, addr), who, prior, random, 0.0, offer=offer, ciphers=ciphers)
         self.sock = socket.create_connection((addr.host, addr.port), timeout_s)
         self.alive = 0
         try:
@@ -68,6 +75,7 @@ class Wire:
         deadline = time.monotonic() + timeout_s
         while True:
             if data := self.link.data_to_send():
+                self.sent += data
                 self.sock.sendall(data)
             if (found := wanted()) is not None:
                 return found
@@ -78,6 +86,7 @@ class Wire:
                 raise TimeoutError(f"no {what} within {timeout_s:g} s") from None
             if not data:
                 raise ConnectionError("the monitor closed the connection")
+            self.got += data
             self.link.receive_data(data, 0.0)
             while self.link.messages:
                 item = self.link.messages.popleft()
@@ -114,8 +123,6 @@ class Wire:
 
     def ping(self, timeout_s: float = 5) -> None:
         """A keepalive and its acknowledgement."""
-        from cephmonfs.wire.cursor import Utime
-
         before = self.alive
-        self.link.send_keepalive(0.0, Utime(int(time.time()), 7))
+        self.link.send_keepalive(0.0, PING)
         self._until(lambda: self.alive > before or None, timeout_s, "keepalive ack")
