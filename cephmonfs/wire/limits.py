@@ -12,7 +12,8 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
 MAX_BANNER_PAYLOAD: Final = 64  # real: 16
-MAX_PREAUTH_FRAME: Final = 64 * KIB  # before AUTH_DONE the peer is anyone; real: 1.3 KiB
+MAX_PREAUTH_FRAME: Final = 160 * KIB  # before AUTH_DONE the peer is anyone; real: 1.3 KiB, but tickets may be huge
+MAX_PREAUTH_BYTES: Final = 256 * KIB  # of a whole handshake; real: 4 KiB, with the largest tickets 140
 MAX_FRONT: Final = 64 * MIB  # a full OSDMap of a very big cluster is some tens of MiB
 MAX_MIDDLE: Final = 0  # no monitor message has one
 MAX_DATA: Final = 64 * MIB  # the output of one command
