@@ -195,7 +195,6 @@ def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snaps
         if leaves_unmounting(config):
             # fusermount3 waits for its end of this socket, unmounts and leaves; it is our child.
             pyfuse3.close(unmount=False)
-            time.sleep(0.1)
             for fd in helper:
                 try:
                     os.close(fd)

@@ -138,6 +138,8 @@ class _Resolver:
                     raise ConfigError(f'option "{name}" goes with the source "demo:" only')
         fsid = parse_fsid(self.options.values["fsid"]) if "fsid" in self.options.values else None
         ip = self._ip()
+        allow_other, why = self._allow_other()
+        run_as = self._run_as()
 
         targets: tuple[MonTarget, ...] = ()
         dns_srv = None
@@ -154,8 +156,6 @@ class _Resolver:
                 self.options.origins.setdefault("mon_addr", f"DNS SRV {dns_srv}")
             found = self._key()
         entity = found.entity
-        allow_other, why = self._allow_other()
-        run_as = self._run_as()
         values = self.options.values
         config: dict[str, Any] = {
             "fs": values.get("fs"),

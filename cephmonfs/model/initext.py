@@ -70,7 +70,7 @@ def parse_ini(text: str, origin: str) -> IniText:
             raise bad('wanted "key = value"')
         value = _value(rest.strip())
         if value is None:
-            raise bad(f'the value of "{key}" has a quote that is not closed, or text after it')
+            raise bad("the value has a quote that is not closed, or text after it")
         settings.append(Setting(section, key, value, number))
     return IniText(tuple(headers), tuple(settings))
 
