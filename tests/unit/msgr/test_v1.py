@@ -490,3 +490,10 @@ def test_junk_raises_only_our_errors(state: str, pieces: list[bytes], step: int)
             peer.feed(data[at : at + step])
     except CephMonFSError:
         assert peer.conn._state is State.FAILED
+
+
+def test_handshake_is_bounded_as_a_whole() -> None:
+    peer = Peer().start()
+    for _ in range(limits.MAX_PREAUTH_BYTES // 61000):
+        assert peer.say(MMonMap(bytes(60000))) == []
+    peer.fails(ProtocolError, peer.message(to_message(MMonMap(bytes(60000)))), "before the session is open")

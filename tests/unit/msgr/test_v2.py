@@ -319,6 +319,13 @@ def test_aborted_frame_is_dropped() -> None:
     assert peer.feed(peer.message(again, seq=1)) == [events.MessageReceived(again)]
 
 
+def test_aborted_frame_of_the_handshake() -> None:
+    peer = Peer(revision=0).start()
+    data = bytearray(peer.frame(Tag.AUTH_REPLY_MORE, bytes(Encoder().blob(b"challenge"))))
+    data[-17] = 1
+    peer.fails(UnexpectedMessage, bytes(data), "aborted")
+
+
 def test_keepalive() -> None:
     peer = Peer().open()
     peer.conn.send_keepalive(STAMP)
@@ -369,3 +376,13 @@ def test_junk_raises_only_our_errors(state: str, frames: list[tuple[int, bytes]]
         peer.feed(tail)
     except CephMonFSError:
         assert peer.conn._state is State.FAILED
+
+
+def test_handshake_is_bounded_as_a_whole() -> None:
+    peer = Peer().start()
+    piece = Encoder().u32(CEPHX).s32(-13).items([1], Encoder.u32).items([2], Encoder.u32).raw(bytes(60000))
+    frame = peer.frame(Tag.AUTH_BAD_METHOD, bytes(piece))
+    for _ in range(limits.MAX_PREAUTH_BYTES // len(frame)):
+        assert isinstance(peer.feed(frame)[0], events.AuthRefused)
+        peer.conn.start_auth(WHO, 0, CEPHX, (Mode.CRC,))
+    peer.fails(ProtocolError, frame, "before the session is open")
