@@ -29,6 +29,10 @@ class DecodeError(ProtocolError):
         self.reason = reason
 
 
+class UnknownEncoding(DecodeError):
+    """Bytes of a version that this program does not read: older, or too new.  Nothing is wrong with them."""
+
+
 class IntegrityError(ProtocolError):
     """A crc, GCM tag or signature does not match."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cephmonfs.errors import UnknownEncoding
 from cephmonfs.model.entity import Epoch
 from cephmonfs.model.mdsmap import NO_FSCID, CompatSet, MdsInfo, MDSMap
 from cephmonfs.wire.cursor import Cursor, Utime
@@ -67,7 +68,7 @@ class FSMap:
         """Read a map of any release since Nautilus."""
         v, body = cur.struct("FSMap", _NEWEST)
         if v < _OLDEST:
-            raise body.error(f"version {v}, older than Nautilus")
+            raise UnknownEncoding(body.what, 0, f"version {v}, older than Nautilus")
         return cls(
             epoch=Epoch(body.u32()),
             next_fscid=body.u64(),

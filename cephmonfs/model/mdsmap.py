@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cephmonfs.errors import DecodeError
+from cephmonfs.errors import DecodeError, UnknownEncoding
 from cephmonfs.model.entity import AddrVec, Epoch
 from cephmonfs.wire.cursor import Cursor, Utime
 
@@ -145,7 +145,7 @@ class MdsInfo:
         """Read one, as any release since Nautilus sends it."""
         v, body = cur.struct("mds_info_t", _NEWEST_INFO)
         if v < _OLDEST_INFO:
-            raise body.error(f"version {v}, older than Nautilus")
+            raise UnknownEncoding(body.what, 0, f"version {v}, older than Nautilus")
         info = cls(
             gid=body.u64(),
             name=body.text(),
@@ -276,13 +276,13 @@ class MDSMap:
         """Read a map of any release since Nautilus."""
         v, body = cur.struct("MDSMap", _NEWEST)
         if v < 4:
-            raise body.error(f"version {v}, older than Nautilus")
+            raise UnknownEncoding(body.what, 0, f"version {v}, older than Nautilus")
         head = (body.u32(), body.u32(), body.u32(), body.s32(), body.u32(), body.u32(), body.u64(), body.s32())
         infos = body.mapping(Cursor.u64, MdsInfo.decode, each=8 + 6)
         data_pools, cas_pool = body.items(Cursor.s64, each=8), body.s64()
         ev = body.u16()
         if ev < _OLDEST_EV:
-            raise body.error(f"version {ev} of the second half, older than Nautilus")
+            raise UnknownEncoding(body.what, 0, f"version {ev} of the second half, older than Nautilus")
         base = cls(
             ev=ev,
             epoch=Epoch(head[0]),

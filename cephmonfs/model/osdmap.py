@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from cephmonfs.errors import DecodeError, IntegrityError
+from cephmonfs.errors import DecodeError, IntegrityError, UnknownEncoding
 from cephmonfs.model.entity import BLANK_ADDR, AddrVec, Epoch
 from cephmonfs.wire import limits
 from cephmonfs.wire.crc32c import raw_crc32c
@@ -152,7 +152,7 @@ class Pool:
         """Read a pool as any release since Nautilus sends it."""
         v, body = cur.struct("pg_pool_t", _NEWEST_POOL)
         if v < _OLDEST_POOL:
-            raise body.error(f"version {v}, older than Nautilus")
+            raise UnknownEncoding(body.what, 0, f"version {v}, older than Nautilus")
         kind, size, crush_rule, object_hash = body.u8(), body.u8(), body.u8(), body.u8()
         pg_num, pgp_num = body.u32(), body.u32()
         body.skip(4 + 4)  # localized PGs of 2010
@@ -293,14 +293,14 @@ class OSDMap:
         start = cur.offset
         v, body = cur.struct("OSDMap", _NEWEST)
         if v < 7:
-            raise body.error(f"version {v}, older than Nautilus")
+            raise UnknownEncoding(body.what, 0, f"version {v}, older than Nautilus")
         client_v, client = body.struct("OSDMap (client part)", _NEWEST_CLIENT)
         body.struct("OSDMap (OSDs' part)", v=255)
         if v >= 8:
             crc_at = start + 6 + body.offset
             _check_crc(cur, "OSDMap", start, crc_at, body.u32())
         if client_v < _OLDEST_CLIENT:
-            raise client.error(f"version {client_v}, older than Nautilus")
+            raise UnknownEncoding(client.what, 0, f"version {client_v}, older than Nautilus")
         return cls(
             fsid=UUID(bytes=client.raw(16)),
             epoch=Epoch(client.u32()),
@@ -440,12 +440,12 @@ class Incremental:
         start = cur.offset
         v, body = cur.struct("OSDMap::Incremental", _NEWEST)
         if v < 8:
-            raise body.error(f"version {v}, older than Nautilus")
+            raise UnknownEncoding(body.what, 0, f"version {v}, older than Nautilus")
         client_v, client = body.struct("OSDMap::Incremental (client part)", _NEWEST_CLIENT)
         body.struct("OSDMap::Incremental (OSDs' part)", v=255)
         _check_crc(cur, "OSDMap::Incremental", start, start + 6 + body.offset, body.u32())
         if client_v < _OLDEST_CLIENT:
-            raise client.error(f"version {client_v}, older than Nautilus")
+            raise UnknownEncoding(client.what, 0, f"version {client_v}, older than Nautilus")
         head = UUID(bytes=client.raw(16)), Epoch(client.u32()), client.utime(), client.s64(), client.s32()
         fullmap = client.sub_blob("OSDMap")
         client.sub_blob("crush")

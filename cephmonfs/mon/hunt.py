@@ -4,6 +4,9 @@ A round tries every monitor once, lowest `priority` first, by weighted chance wi
 just failed comes last.  Within a round nobody waits: after a reset the next monitor is tried at once.  Between
 rounds there is a pause that grows and is spread by chance, so that a thousand mounts do not come back
 as one.  While somebody is asking the pause stays short; with nobody asking it may grow long.
+
+Two things keep a hostile monitor from making us busy: one that broke the protocol is left alone for a time that
+doubles with every fault, and however sessions come and go, connects in the long run are no more than thirty a second.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ _LONGEST_ASKED_S: Final = 0.8  # with a caller waiting: fresh within a second of
 _LONGEST_IDLE_S: Final = 5.0
 _LONGEST_REFUSED_S: Final = 30.0  # never retry a refusal in a tight loop
 _JITTER: Final = 0.5
+_SHUN_S: Final = 0.25  # after the first fault of a monitor
+_LONGEST_SHUN_S: Final = 10.0
+_FORGIVEN_AFTER_S: Final = 60.0  # without a fault
+_BURST: Final = 60  # connects at once
+_PER_S: Final = 30.0  # connects for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,9 @@ class Hunt:
         self._rounds = 0
         self._not_before = 0.0
         self._round_refused = False
+        self._shunned: dict[EntityAddr, tuple[float, float]] = {}  # until when, for how long
+        self._budget = float(_BURST)
+        self._budget_at = 0.0
         self.refused = False  # everybody was tried, nobody took us, and somebody said no
 
     @property
@@ -58,6 +69,7 @@ class Hunt:
         if any(addr not in self._tried and addr not in {c.addr for c in self._candidates} for addr in seen):
             self._not_before = 0.0  # somebody new to try: no reason to wait
         self._candidates = tuple(seen.values())
+        self._shunned = {addr: shun for addr, shun in self._shunned.items() if addr in seen}
 
     def next_time(self) -> float:
         """Return the moment before which `pick` gives nothing."""
@@ -67,7 +79,11 @@ class Hunt:
         """Choose a monitor that is not in `busy`, or None when none may be tried now."""
         if now < self._not_before:
             return None
-        free = [c for c in self._candidates if c.addr not in busy]
+        idle = [c for c in self._candidates if c.addr not in busy]
+        free = [c for c in idle if self._shunned_until(c.addr) <= now]
+        if not free and idle:
+            self._not_before = min(self._shunned_until(c.addr) for c in idle)
+            return None
         untried = [c for c in free if c.addr not in self._tried]
         if not untried:
             if not free or not self._tried:
@@ -76,9 +92,29 @@ class Hunt:
             return None
         others = [c for c in untried if c.addr != self._last_failed] or untried
         best = min(c.priority for c in others)
+        if not self._spend(now):
+            return None
         choice = self._weighted([c for c in others if c.priority == best])
         self._tried.add(choice.addr)
         return choice
+
+    def _spend(self, now: float) -> bool:
+        self._budget = min(self._budget + (now - self._budget_at) * _PER_S, float(_BURST))
+        self._budget_at = now
+        if self._budget < 1:
+            self._not_before = now + (1 - self._budget) / _PER_S
+            return False
+        self._budget -= 1
+        return True
+
+    def _shunned_until(self, addr: EntityAddr) -> float:
+        return self._shunned.get(addr, (0.0, 0.0))[0]
+
+    def shun(self, addr: EntityAddr, now: float) -> None:
+        """This monitor broke the protocol: leave it alone for a while."""
+        until, last = self._shunned.get(addr, (0.0, 0.0))
+        pause = min(2 * last, _LONGEST_SHUN_S) if last and now < until + _FORGIVEN_AFTER_S else _SHUN_S
+        self._shunned[addr] = (now + pause, pause)
 
     def _weighted(self, candidates: list[Candidate]) -> Candidate:
         """Weights of 0 mean "no preference": if all are 0, all are equal; else 0 is chosen last."""

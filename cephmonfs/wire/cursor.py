@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from cephmonfs.errors import DecodeError
+from cephmonfs.errors import DecodeError, UnknownEncoding
 from cephmonfs.wire import limits
 
 if TYPE_CHECKING:
@@ -204,13 +204,13 @@ class Cursor:
 
         `v` is the newest encoding we understand.  Returns struct_v and a child that holds
         struct_len bytes; we move past all of them now, so fields of a newer writer are
-        skipped.  Raises DecodeError if struct_compat > v.
+        skipped.  Raises UnknownEncoding if struct_compat > v.
         """
         start = self._pos
         try:
             struct_v, compat = self.u8(), self.u8()
             if compat > v:
-                raise DecodeError(what, start, f"needs decoder v{compat}, ours is v{v}")
+                raise UnknownEncoding(what, start, f"needs decoder v{compat}, ours is v{v}")
             return struct_v, self.sub(self.u32(), what)
         except DecodeError:
             self._pos = start
