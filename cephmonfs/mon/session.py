@@ -339,7 +339,7 @@ class MonSession:
             due = self._first_late()
             if due is not None:
                 times.append(due)
-        if self._probe is not None and self._waits_for_probe():
+        if self._probe is not None and self._current is not None and self._waits_for_probe():
             times.append(self._probe.answered + _PROBE_GRACE_S)
         if self._renew_after is not None and self._current is not None:
             times.append(self._renew_after)

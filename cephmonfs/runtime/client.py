@@ -251,7 +251,7 @@ class MonClient:
         """Send what the socket did not take at once."""
         with wire.scope:
             try:
-                while wire.backlog:
+                while wire.backlog and wire.sock.fileno() >= 0:  # trio must never wait for a closed one
                     await trio.lowlevel.wait_writable(wire.sock)
                     sent = wire.sock.send(wire.backlog)
                     del wire.backlog[:sent]
@@ -301,6 +301,8 @@ class MonClient:
         buf = bytearray(_READ_SIZE)
         view = memoryview(buf)
         while True:
+            if sock.fileno() < 0:  # closed within the flush; waiting for it would spoil trio's table of descriptors
+                raise trio.ClosedResourceError
             await trio.lowlevel.wait_readable(sock)
             try:
                 n = sock.recv_into(buf)

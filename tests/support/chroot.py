@@ -129,7 +129,8 @@ def enter(root: Path, shared: Path, argv: Sequence[str]) -> list[str]:
     inside = root / shared.relative_to("/")
     script = (
         # Ours alone, so that nothing of it shows outside.  Where / is no mount (we are in a chroot) it cannot be said.
-        "{ mount --make-rprivate / 2>/dev/null || :; }"
+        # And without copies of the mounts under test: a daemon in here would keep them alive after their umount.
+        "{ { mount --make-rprivate / && umount -a -l -t fuse.cephmon; } 2>/dev/null || :; }"
         f" && mkdir -p {shlex.quote(str(inside))} && mount --bind {shlex.quote(str(shared))} {shlex.quote(str(inside))}"
         f" && mount --rbind /proc {shlex.quote(str(root / 'proc'))}"
         f' && exec chroot {shlex.quote(str(root))} "$@"'
