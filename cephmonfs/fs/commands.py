@@ -69,7 +69,7 @@ class _Entry:
         self.asked: float = float("-inf")  # when it was asked, trio's clock
         self.at: Stamp | None = None  # when it arrived
         self.size = 0
-        self.version = 0  # grows when the answer differs from the one before
+        self.version = 0  # grows when the outcome differs from the one before
         self.failure: CephMonFSError | None = None  # the outcome of the last run, when it was no answer
         self.open_since: float | None = None
 
@@ -102,7 +102,7 @@ class CommandCache:
         return entry.reply
 
     def version(self, command: Command) -> int:
-        """Return a number that grows with each different answer; 0 before the first."""
+        """Return a number that grows with each different outcome; 0 before the first."""
         entry = self._entries.get(command)
         return entry.version if entry else 0
 
@@ -180,18 +180,22 @@ class CommandCache:
                 entry.lot.unpark_all()
 
     async def _ask(self, command: Command, entry: _Entry) -> None:
+        failure: CephMonFSError | None = None
         try:
             with trio.fail_after(_ASK_LIMIT_S):
                 reply = await self._source.command(command.request)
-            entry.failure = self._judge(command, entry, reply)
+            failure = self._judge(command, entry, reply)
         except (SessionLost, RequestTimeout, trio.TooSlowError) as exc:
-            entry.failure = RequestTimeout(f"{command}: {str(exc) or 'no answer'}")
+            failure = RequestTimeout(f"{command}: {str(exc) or 'no answer'}")
         except CephMonFSError as exc:
-            entry.failure = exc
+            failure = exc
         except Exception as exc:
             log.exception("%s", command)
-            entry.failure = CephMonFSError(f"{command}: {exc}")
+            failure = CephMonFSError(f"{command}: {exc}")
         finally:
+            if type(failure) is not type(entry.failure):
+                entry.version += 1
+            entry.failure = failure
             entry.asked = trio.current_time() if entry.open_since is None else entry.open_since
             entry.open_since = None
         self.on_answer(command)

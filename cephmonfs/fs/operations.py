@@ -88,7 +88,6 @@ class _Rendering:
     size: int
     mtime: float
     content: bytes | None  # None: too large to keep
-    at: float  # trio's clock
 
 
 @dataclass(slots=True)
@@ -99,6 +98,7 @@ class _Handle:
     inode: int
     rendering: _Rendering
     content: bytes
+    opened_at: float  # trio's clock
     nonblocking: bool = False
     was_read: bool = False
     polled: bool = False
@@ -241,9 +241,9 @@ class CephMonOperations(pyfuse3.Operations):
         else:
             content = node.render(view)
         kept = content if len(content) <= _KEEP_CONTENT else None
-        rendering = _Rendering(key, len(content), node.mtime(view), kept, trio.current_time())
+        rendering = _Rendering(key, len(content), node.mtime(view), kept)
         self._renderings[inode] = rendering
-        return _Rendering(key, len(content), rendering.mtime, content, rendering.at)
+        return _Rendering(key, len(content), rendering.mtime, content)
 
     @staticmethod
     def _is_heavy(node: Node, view: View) -> bool:
@@ -331,7 +331,7 @@ class CephMonOperations(pyfuse3.Operations):
         except CephMonFSError:
             self._renderings.pop(inode, None)
             return self._attributes(inode, node, 0, node.mtime(view))
-        return self._attributes(inode, node, rendering.size, rendering.mtime)
+        return self._attributes(inode, node, rendering.size, node.mtime(view))
 
     @fuse_handler
     async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
@@ -397,8 +397,8 @@ class CephMonOperations(pyfuse3.Operations):
         if node.row.kind in (Kind.STREAM, Kind.RING):
             for command in (HEALTH, QUORUM):
                 self._commands.refresh(command)
-            now = _Rendering(self._events.version, 0, 0.0, b"", trio.current_time())
-            handle = _Handle(node, inode, now, b"")
+            now = _Rendering(self._events.version, 0, 0.0, b"")
+            handle = _Handle(node, inode, now, b"", trio.current_time())
             handle.nonblocking = bool(flags & os.O_NONBLOCK)
             if node.row.kind is Kind.RING:
                 return pyfuse3.FileInfo(fh=self._add(handle), keep_cache=False)
@@ -406,7 +406,7 @@ class CephMonOperations(pyfuse3.Operations):
             return pyfuse3.FileInfo(fh=self._add(handle), direct_io=True, keep_cache=False, nonseekable=True)
         await self._prepare(node)
         rendering = await self._render(inode, node, anew=True)
-        handle = _Handle(node, inode, rendering, rendering.content or b"")
+        handle = _Handle(node, inode, rendering, rendering.content or b"", trio.current_time())
         return pyfuse3.FileInfo(fh=self._add(handle), direct_io=True, keep_cache=False)
 
     @fuse_handler
@@ -426,7 +426,7 @@ class CephMonOperations(pyfuse3.Operations):
 
     async def _start_over(self, handle: _Handle) -> None:
         """Render anew at offset 0 if there is something new."""
-        age_s = trio.current_time() - handle.rendering.at
+        age_s = trio.current_time() - handle.opened_at
         if not handle.was_read and not handle.polled and age_s < _IN_ONE_GO_S:
             return
         await self._prepare(handle.node)
@@ -491,7 +491,7 @@ class CephMonOperations(pyfuse3.Operations):
         if key == handle.rendering.key:
             return _ALWAYS
         if handle.node.row.kind is Kind.VALUE and self._same_value(handle, view):
-            handle.rendering = _Rendering(key, len(handle.content), handle.rendering.mtime, None, handle.rendering.at)
+            handle.rendering = _Rendering(key, len(handle.content), handle.rendering.mtime, None)
             return _ALWAYS
         return _ALWAYS | _CHANGED
 

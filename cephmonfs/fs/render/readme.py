@@ -36,10 +36,8 @@ def _entries(rows: Sequence[Row]) -> Iterator[str]:
         base = row.path.removesuffix(".json")
         if base != row.path and base in described:
             continue  # named together with the text
-        label = row.path
-        if row.mode & 0o111:
-            label += "/"
-        elif f"{row.path}.json" in described:
+        label = row.path + ("/" if row.mode & 0o111 else "")
+        if f"{row.path}.json" in described:
             label += f", {row.path}.json"
         text = textwrap.shorten(row.about, _WIDTH - _LABEL, placeholder=" ...")
         yield f"{label:<{_LABEL - 1}} {text}"

@@ -32,7 +32,8 @@ def fsid(view: View) -> str:
 def health(view: View) -> str:
     """One of Ceph's words, or HEALTH_UNKNOWN; never an old verdict and, but for missing caps, never an error."""
     try:
-        return "HEALTH_UNKNOWN" if view.health_stale else view.health.status
+        status = view.health.status
+        return "HEALTH_UNKNOWN" if view.health_stale else status
     except NotPermitted:
         raise
     except CephMonFSError:

@@ -1,0 +1,185 @@
+"""A session without monitors: what the file system sees is what the test says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from uuid import UUID
+
+import trio
+
+from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr, Epoch
+from cephmonfs.model.monmap import MonInfo, MonMap
+from cephmonfs.model.statfs import Statfs
+from cephmonfs.mon.snapshot import (
+    CommandReply,
+    MapRecord,
+    MonView,
+    RequestView,
+    SessionChange,
+    Snapshot,
+    Stamp,
+    State,
+    StatfsRecord,
+    TicketView,
+)
+from cephmonfs.wire.cursor import Utime
+from cephmonfs.wire.encoder import Encoder
+
+FSID = "b9a32a5e-4c5f-4b41-8d5c-7a2a9a31f0d2"
+WALL = 1_800_000_000.0  # when things arrived, far from the present
+KB = Statfs(kb=5 << 30, kb_used=(5 << 30) // 4 + 1, kb_avail=(5 << 30) // 4 * 3 - 5000, num_objects=123456)
+
+HEALTH = {
+    "status": "HEALTH_WARN",
+    "checks": {
+        "OSDMAP_FLAGS": {
+            "severity": "HEALTH_WARN",
+            "summary": {"message": "noout flag(s) set", "count": 1},
+            "muted": False,
+        }
+    },
+    "mutes": [],
+}
+QUORUM = {"quorum": [0, 1, 2], "quorum_names": ["a", "b", "c"], "quorum_leader_name": "a"}
+
+
+def address(port: int) -> AddrVec:
+    addrs = (
+        EntityAddr.of("10.0.0.1", port, AddrType.MSGR2),
+        EntityAddr.of("10.0.0.1", port + 3489, AddrType.LEGACY),
+    )
+    return AddrVec(addrs)
+
+
+def monmap(epoch: int = 3, names: str = "abc") -> MonMap:
+    mons = tuple(MonInfo(name, address(3300 + i)) for i, name in enumerate(names))
+    return MonMap(
+        version=7,
+        fsid=UUID(FSID),
+        epoch=Epoch(epoch),
+        last_changed=Utime(1_700_000_000, 0),
+        created=Utime(1_700_000_000, 0),
+        mons=mons,
+        min_mon_release=16,
+    )
+
+
+def encoded(m: MonMap) -> bytes:
+    enc = Encoder()
+    m.encode(enc, (1 << 64) - 1)
+    return bytes(enc)
+
+
+def ticket() -> TicketView:
+    return TicketView("auth", "aes", 3, WALL, WALL + 2700, WALL + 3600)
+
+
+def snapshot(now: Stamp | None = None) -> Snapshot:
+    """A healthy session, ten seconds old."""
+    now = Stamp(1000.0, WALL + 10) if now is None else now
+    at = Stamp(now.mono - 10, WALL)
+    m = monmap()
+    return Snapshot(
+        now=now,
+        entity="client.df",
+        state=State.OPEN,
+        mon="b",
+        addr="v2:10.0.0.1:3301/0",
+        mode="secure",
+        global_id=4152,
+        since=at,
+        last_contact=Stamp(now.mono - 0.5, now.wall - 0.5),
+        sessions=2,
+        failovers=1,
+        last_error="",
+        errors={},
+        fsid=FSID,
+        monmap=m,
+        maps={"monmap": MapRecord(3, encoded(m), at), "osdmap": MapRecord(17, b"\x01\x02", at)},
+        denied=frozenset({"mdsmap"}),
+        fscid=1,
+        fs_missing=False,
+        mons=tuple(MonView(mon.name, i, mon.addrs, 0.0003 * (i + 1), "") for i, mon in enumerate(m.mons)),
+        statfs=StatfsRecord(KB, None, at, at),
+        tickets=(ticket(),),
+        requests=(RequestView(7, "statfs", 0.25, "b", 1),),
+        counters={"messages_received": 12},
+        history=(
+            SessionChange(Stamp(now.mono - 30, WALL - 20), State.OPEN, "a", ""),
+            SessionChange(at, State.OPEN, "b", "mon.a closed the connection"),
+        ),
+    )
+
+
+class FakeSource:
+    """Answers at once, unless told to be `silent`; counts what it is asked."""
+
+    def __init__(self, mono: Callable[[], float] = trio.current_time) -> None:
+        self._mono = mono
+        self.snap = snapshot(Stamp(mono(), WALL + 10))
+        self.generation = 1
+        self._changed = trio.Event()
+        self.asked: Counter[str] = Counter()
+        self.silent = False
+        self._spoken = trio.Event()
+        self.statfs_error: Exception | None = None
+        self.answers: dict[str, bytes | int | Exception] = {
+            "health": json.dumps(HEALTH).encode(),
+            "quorum_status": json.dumps(QUORUM).encode(),
+        }
+        self.numbers = KB
+
+    def now(self) -> Stamp:
+        return Stamp(self._mono(), time.time())
+
+    def snapshot(self) -> Snapshot:
+        return replace(self.snap, now=self.now())
+
+    def publish(self, **changes: object) -> None:
+        self.snap = replace(self.snap, **changes)  # type: ignore[arg-type]
+        self.generation += 1
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def hush(self, silent: bool = True) -> None:
+        """Stop answering, or answer everything that is open."""
+        self.silent = silent
+        self._spoken.set()
+        self._spoken = trio.Event()
+
+    async def wait_change(self, seen: int) -> int:
+        while self.generation == seen:
+            await self._changed.wait()
+        return self.generation
+
+    async def _speak(self) -> None:
+        while self.silent:
+            await self._spoken.wait()
+        await trio.lowlevel.checkpoint()
+
+    async def statfs(self) -> StatfsRecord:
+        self.asked["statfs"] += 1
+        if self.statfs_error is not None:
+            raise self.statfs_error
+        asked = self.now()
+        await self._speak()
+        record = StatfsRecord(self.numbers, None, asked, self.now())
+        self.publish(statfs=record)
+        return record
+
+    async def command(self, command: Mapping[str, object]) -> CommandReply:
+        words = str(command["prefix"])
+        self.asked[words] += 1
+        await self._speak()
+        answer = self.answers.get(words, -22)
+        match answer:
+            case Exception():
+                raise answer
+            case int():
+                return CommandReply(answer, "no such thing", b"", self.now())
+            case _:
+                return CommandReply(0, "", answer, self.now())

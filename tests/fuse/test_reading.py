@@ -1,0 +1,204 @@
+"""Everyday programs on a real mount."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fuse.fake import FSID, KB, WALL
+from tests.fuse.mount import Mount
+
+
+def test_df_shows_the_numbers_of_the_monitors(mount: Mount) -> None:
+    found = os.statvfs(mount.path)
+    assert (found.f_bsize, found.f_frsize) == (4 << 20, 4 << 20)
+    assert found.f_blocks == KB.kb >> 12
+    assert found.f_bfree == found.f_bavail == KB.kb_avail >> 12
+    assert found.f_files == KB.num_objects
+    assert found.f_ffree == found.f_favail == -1  # all ones, which Python shows signed
+    assert found.f_namemax == 255
+    line = mount.sh("df -B1 --output=fstype,size,avail .").splitlines()[1].split()
+    assert line == ["fuse.cephmon", str(KB.kb >> 12 << 22), str(KB.kb_avail >> 12 << 22)]
+
+
+def test_each_statfs_asks_anew(mount: Mount) -> None:
+    for _ in range(5):
+        os.statvfs(mount.path)
+    assert mount.source.asked["statfs"] == 5
+
+
+def test_cat_values(mount: Mount) -> None:
+    assert mount.sh("cat fsid") == f"{FSID}\n"
+    assert mount.sh("cat session/state mon/count mon/leader mon/b/in_quorum") == "open\n3\na\n1\n"
+    assert mount.sh("cat health") == "HEALTH_WARN\n"
+    assert mount.sh("cat capacity/total_bytes") == f"{KB.kb << 10}\n"
+    assert mount.text("epoch/osdmap") == "17\n"
+
+
+def test_json_files_are_json(mount: Mount) -> None:
+    assert json.loads(mount.text("session.json"))["global_id"] == 4152
+    assert json.loads(mount.text("monmap.json"))["quorum"] == [0, 1, 2]
+
+
+def test_readme_fits_a_screen_and_names_every_file(mount: Mount) -> None:
+    text = mount.text("README")
+    assert len(text.splitlines()) <= 40
+    for name in os.listdir(mount.path):
+        assert name in text
+
+
+def test_sizes_are_real(mount: Mount) -> None:
+    for name in ("fsid", "monmap", "session.json", "status", "health", "capacity/objects", "README"):
+        content = (mount.path / name).read_bytes()
+        assert mount.sh(f"wc -c < {name}").strip() == str(len(content)), name
+        assert (mount.path / name).stat().st_size == len(content), name
+
+
+def test_a_command_runs_for_readers_and_not_for_ls(mount: Mount) -> None:
+    mount.sh("ls -lR")
+    mount.sh("find . -size +1M")
+    assert mount.source.asked["health"] == mount.source.asked["quorum_status"] == 0
+    assert (mount.path / "mon/leader").stat().st_size == 0
+    for _ in range(3):
+        mount.sh("cat health")
+    assert mount.source.asked["health"] == 1
+    assert (mount.path / "health").stat().st_size == len("HEALTH_WARN\n")
+
+
+def test_mtime_is_when_the_data_arrived(mount: Mount) -> None:
+    assert (mount.path / "monmap").stat().st_mtime == WALL
+    assert (mount.path / "epoch/osdmap").stat().st_mtime == WALL
+
+
+def test_every_reader_of_trees_gets_every_file(mount: Mount, tmp_path: Path) -> None:
+    mount.do(lambda: mount.source.publish(maps={k: v for k, v in mount.source.snap.maps.items() if k == "monmap"}))
+    readable = [line for line in mount.sh("find . -type f").splitlines() if os.access(mount.path / line, os.R_OK)]
+    without_data = {f"./{name}{end}" for name in ("mdsmap", "osdmap") for end in ("", ".json")}
+    without_data |= {f"./epoch/{name}" for name in ("mdsmap", "osdmap", "fsmap", "mgrmap")}
+    without_data |= {f"./maps/{name}.bin" for name in ("mdsmap", "fsmap", "osdmap")}
+    files = sorted(set(readable) - without_data)
+    assert len(files) > 40
+    for name in files:
+        mount.sh(f"cat {name} > /dev/null")
+    (tmp_path / "list").write_text("\n".join(files))
+    mount.sh(f"tar cf {tmp_path}/all.tar -T {tmp_path}/list")
+    with tarfile.open(tmp_path / "all.tar") as tar:
+        for member in tar:
+            assert member.size > 0 or member.name in ("./log", "./config", "./session/last_error"), member.name
+            stored = tar.extractfile(member)
+            assert stored is not None
+            assert len(stored.read()) == member.size
+    changing = ("status", "session.json", "session/requests", "session/stats", "capacity/age_seconds", "log")
+    for name in files:
+        mount.sh(f"cp -a {name} {tmp_path}/copy")
+        if name.removeprefix("./") not in changing:
+            mount.sh(f"cmp {tmp_path}/copy {name}")
+    mount.sh("grep -rl b9a32a5e . 2>/dev/null | grep -q fsid")
+    mount.sh("tail -n 1 fsid; tail -c 3 fsid; head -c 3 fsid; md5sum fsid; dd if=fsid bs=1 count=4 status=none")
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_nothing_can_be_written(mount_with: Callable[..., Mount], read_only: bool) -> None:
+    mount = mount_with(read_only=read_only)
+    acts: list[Callable[[], object]] = [
+        lambda: os.open(mount.path / "fsid", os.O_WRONLY),
+        lambda: os.open(mount.path / "fsid", os.O_RDWR),
+        lambda: os.open(mount.path / "new", os.O_CREAT | os.O_WRONLY),
+        lambda: os.mkdir(mount.path / "new"),
+        lambda: os.mknod(mount.path / "new"),
+        lambda: os.unlink(mount.path / "fsid"),
+        lambda: os.rmdir(mount.path / "mon"),
+        lambda: os.rename(mount.path / "fsid", mount.path / "new"),
+        lambda: os.symlink("x", mount.path / "new"),
+        lambda: os.link(mount.path / "fsid", mount.path / "new"),
+        lambda: os.chmod(mount.path / "fsid", 0o777),
+        lambda: os.truncate(mount.path / "fsid", 0),
+        lambda: os.utime(mount.path / "fsid"),
+        lambda: os.setxattr(mount.path / "fsid", "user.x", b"1"),
+        lambda: os.removexattr(mount.path / "fsid", "user.x"),
+    ]
+    for act in acts:
+        with pytest.raises(OSError) as caught:
+            act()
+        assert caught.value.errno == errno.EROFS
+    assert not (read_only and os.access(mount.path / "fsid", os.W_OK))
+
+
+def test_what_is_not_there(mount: Mount) -> None:
+    for name, number in (("mdsmap", errno.EACCES), ("maps/fsmap.bin", errno.ENODATA), ("nosuch", errno.ENOENT)):
+        with pytest.raises(OSError) as caught:
+            mount.text(name)
+        assert caught.value.errno == number, name
+    with pytest.raises(OSError) as caught:
+        mount.text("osdmap")  # two bytes of it
+    assert caught.value.errno == errno.EIO
+    assert (mount.path / "mdsmap").stat().st_size == 0
+
+
+def test_a_refused_command_is_eacces_and_a_failed_one_enodata(mount: Mount) -> None:
+    mount.source.answers["health"] = -13
+    mount.source.answers["quorum_status"] = b"{nonsense"
+    for name, number in (("health", errno.EACCES), ("mon/leader", errno.ENODATA)):
+        with pytest.raises(OSError) as caught:
+            mount.text(name)
+        assert caught.value.errno == number, name
+    assert "health" in mount.text("log")
+
+
+def test_one_handle_keeps_its_rendering_and_offset_0_renders_anew(mount: Mount) -> None:
+    fd = os.open(mount.path / "epoch/osdmap", os.O_RDONLY)
+    try:
+        assert os.pread(fd, 100, 0) == b"17\n"
+        record = mount.source.snap.maps["osdmap"]
+        maps = dict(mount.source.snap.maps) | {"osdmap": type(record)(1234, record.blob, record.at)}
+        mount.do(lambda: mount.source.publish(maps=maps))
+        assert os.pread(fd, 100, 1) == b"7\n"
+        assert os.fstat(fd).st_size == 5
+        assert os.pread(fd, 100, 0) == b"1234\n"
+        assert os.pread(fd, 100, 1) == b"234\n"
+    finally:
+        os.close(fd)
+
+
+def test_inode_numbers_last(mount: Mount) -> None:
+    def numbers() -> dict[str, int]:
+        walk = [Path(top) / name for top, dirs, files in os.walk(mount.path) for name in (*dirs, *files)]
+        return {str(path): path.lstat().st_ino for path in walk}
+
+    before = numbers()
+    gone = tuple(mon for mon in mount.source.snap.mons if mon.name != "b")
+    all_mons = mount.source.snap.mons
+    mount.do(lambda: mount.source.publish(mons=gone))
+    assert "b" not in os.listdir(mount.path / "mon")
+    mount.do(lambda: mount.source.publish(mons=all_mons))
+    assert numbers() == before
+    assert len(set(before.values())) == len(before)
+
+
+def test_owner_and_modes(mount_with: Callable[..., Mount]) -> None:
+    mount = mount_with(uid=12, gid=34, mode=0o440)
+    info = (mount.path / "fsid").stat()
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (12, 34, 0o440)
+    assert (mount.path / "mon").stat().st_mode & 0o7777 == 0o550
+
+
+def test_log_and_config_are_not_for_everybody(mount_with: Callable[..., Mount]) -> None:
+    mount = mount_with(config_lines=("name df option",))
+    assert mount.text("config") == "name df option\n"
+    for name in ("config", "log"):
+        assert (mount.path / name).stat().st_mode & 0o7777 == 0o440
+
+
+def test_xattrs_of_the_kernel_client(mount: Mount) -> None:
+    assert os.getxattr(mount.path, "ceph.cluster_fsid") == FSID.encode()
+    assert os.getxattr(mount.path, "ceph.client_id") == b"client4152"
+    assert os.listxattr(mount.path) == []
+    with pytest.raises(OSError) as caught:
+        os.getxattr(mount.path, "ceph.other")
+    assert caught.value.errno == errno.ENODATA
