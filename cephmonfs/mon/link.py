@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 EPERM: Final = -1
 EACCES: Final = -13
 EOPNOTSUPP: Final = -95
+_LONGEST_SENTENCE: Final = 1000
 
 
 class Phase(StrEnum):
@@ -226,7 +227,12 @@ class Link:
         """One sentence that names the monitor, its address, the phase and the reason."""
         name = self.candidate.name
         where = f"monitor {name} at {self.candidate.addr}" if name else f"monitor {self.candidate.addr}"
-        return f"{where}: {self.phase}: {reason}"
+        return printable(f"{where}: {self.phase}: {reason}")
+
+
+def printable(text: str) -> str:
+    """Make one line without commands to a terminal: parts are what a monitor sent, or who says that he is one."""
+    return "".join(char if char.isprintable() else "?" for char in text[:_LONGEST_SENTENCE])
 
 
 def refusal(who: Identity, event: events.AuthRefused, ciphers: tuple[int, ...] = ()) -> CephMonFSError:

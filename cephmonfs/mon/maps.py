@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cephmonfs.errors import UnexpectedMessage
 from cephmonfs.mon.snapshot import MapRecord, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INCREMENTALS_MIN: Final = 256 * 1024  # below this a chain of incrementals is no burden
+_INCREMENTALS_MAX: Final = 16 << 20  # a monitor that never sends the full map that it is asked for
 
 
 class MapStore:
@@ -43,10 +45,15 @@ class MapStore:
         return old is None or epoch > old.epoch
 
     def put_incremental(self, epoch: int, blob: bytes, at: Stamp) -> bool:
-        """Append an incremental osdmap; False if it does not follow on what we have."""
+        """Append an incremental osdmap; False if it does not follow on what we have.
+
+        Raises UnexpectedMessage when the chain grows beyond all bounds.
+        """
         old = self._records.get("osdmap")
         if old is None or epoch != old.epoch + 1:
             return False
+        if sum(map(len, old.incrementals)) + len(blob) > max(_INCREMENTALS_MAX, 2 * len(old.blob)):
+            raise UnexpectedMessage("sends incremental osdmaps without end, and never the full one it is asked for")
         self._records["osdmap"] = MapRecord(epoch, old.blob, at, (*old.incrementals, blob))
         return True
 

@@ -20,9 +20,9 @@ Ceph v20.2.4: src/mon/MonClient.cc.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID
 
 from cephmonfs.auth.credentials import AuthMethod, Credentials
@@ -32,11 +32,14 @@ from cephmonfs.errors import (
     CephMonFSError,
     DecodeError,
     ForeignCluster,
+    IntegrityError,
     MissingFeatures,
     NoData,
     NotPermitted,
     ProtocolError,
     StaleTicket,
+    UnexpectedMessage,
+    UnknownEncoding,
     WrongProtocol,
 )
 from cephmonfs.messages import auth, mon
@@ -63,10 +66,13 @@ from cephmonfs.mon.snapshot import (
     TicketView,
 )
 from cephmonfs.mon.subs import MAPS, Subscriptions
+from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Cursor, Utime
 
 if TYPE_CHECKING:
     from cephmonfs.messages.message import Payload
+
+DecodedMap = TypeVar("DecodedMap", FSMap, MDSMap, OSDMap)
 
 _HEDGE_EVERY_S: Final = 0.3  # silence that opens one more link
 _MAX_LINKS: Final = 3
@@ -171,7 +177,9 @@ class MonSession:
         self._fscid: int | None = None
         self._fs_missing = False
         self._fs_pool: int | None = None  # the one data pool of the chosen file system
-        self._pool_names: Mapping[int, str] | None = None
+        self._osdmap: OSDMap | None = None
+        self._bad_maps: dict[str, int] = {}  # crc of the last one of each name that did not decode
+        self._unread: set[str] = set()  # maps that the cluster has and we cannot read
         self._denied: set[str] = set()
         self._probe: _Probe | None = None
         self._statfs_denied = False
@@ -405,6 +413,8 @@ class MonSession:
             self.counters["decode_errors"] += 1
         refused = isinstance(reason, AuthError | WrongProtocol | MissingFeatures)
         self._close(link)
+        if isinstance(reason, DecodeError | IntegrityError | UnexpectedMessage | ForeignCluster):
+            self._hunt.shun(link.candidate.addr, self._now.mono)
         if link.ready_at is not None and not refused:
             self._hunt.lost(link.candidate.addr)
         else:
@@ -621,9 +631,9 @@ class MonSession:
                 self._on_command(link, message, payload)
             case mon.MMDSMap():
                 self._check_fsid(UUID(bytes=payload.fsid))
-                self._on_mdsmap(payload)
+                self._on_mdsmap(link, payload)
             case mon.MFSMap():
-                self._on_fsmap(payload)
+                self._on_fsmap(link, payload)
             case mon.MOSDMap():
                 self._check_fsid(UUID(bytes=payload.fsid))
                 self._on_osdmap(link, payload)
@@ -704,13 +714,38 @@ class MonSession:
             return False
         self._subs.got(name, epoch)
         self._denied.discard(name)
+        self._unread.discard(name)
         self._changed.add(name)
         return True
 
-    def _on_fsmap(self, payload: mon.MFSMap) -> None:
-        if not self._got_map("fsmap", payload.epoch, payload.fsmap):
+    def _decoded(
+        self, link: Link, name: str, epoch: int, blob: bytes, decode: Callable[[Cursor], DecodedMap]
+    ) -> DecodedMap | None:
+        """Decode a map before it takes the place of a good one; None: we do without it.
+
+        Damage costs the monitor its session.  But the same bytes once more are the cluster's own word, and what is too
+        new for us is nobody's fault: then that map is left out, and everything else goes on.
+        """
+        try:
+            value = decode(Cursor(blob, name))
+            if value.epoch != epoch:
+                raise DecodeError(name, 0, f"epoch {value.epoch} where {epoch} was announced")
+            return value
+        except (DecodeError, IntegrityError) as exc:
+            crc = raw_crc32c(blob, 0)
+            seen, self._bad_maps[name] = self._bad_maps.get(name), crc
+            self.counters["maps_bad"] += 1
+            if seen != crc and not isinstance(exc, UnknownEncoding):
+                raise
+            self._last_error = link.describe(exc)
+            self._unread.add(name)
+            self._changed.add("session")
+            return None
+
+    def _on_fsmap(self, link: Link, payload: mon.MFSMap) -> None:
+        fsmap = self._decoded(link, "fsmap", payload.epoch, payload.fsmap, FSMap.decode)
+        if fsmap is None or not self._got_map("fsmap", payload.epoch, payload.fsmap):
             return
-        fsmap = FSMap.decode(Cursor(payload.fsmap, "FSMap"))
         names = fsmap.for_user()
         if self._config.fs is None:
             first = fsmap.legacy_client_fscid
@@ -739,28 +774,41 @@ class MonSession:
             if link.ready:
                 self._send(link, mon.MMonSubscribe(items, self._config.hostname))
 
-    def _on_mdsmap(self, payload: mon.MMDSMap) -> None:
-        if not self._got_map("mdsmap", payload.epoch, payload.mdsmap):
+    def _on_mdsmap(self, link: Link, payload: mon.MMDSMap) -> None:
+        mdsmap = self._decoded(link, "mdsmap", payload.epoch, payload.mdsmap, MDSMap.decode)
+        if mdsmap is None or not self._got_map("mdsmap", payload.epoch, payload.mdsmap):
             return
         if self._config.fs is not None:
-            pools = MDSMap.decode(Cursor(payload.mdsmap, "MDSMap")).data_pools
+            pools = mdsmap.data_pools
             self._fs_pool = pools[0] if len(pools) == 1 else None
 
     def _on_osdmap(self, link: Link, payload: mon.MOSDMap) -> None:
         newest = max(payload.full, default=0)
-        if newest and self._got_map("osdmap", newest, payload.full[newest]):
-            self._pool_names = None
+        if newest and newest >= self._subs.have("osdmap"):
+            osdmap = self._decoded(link, "osdmap", newest, payload.full[newest], OSDMap.decode)
+            if osdmap is not None:
+                self._check_fsid(osdmap.fsid)
+                self._got_map("osdmap", newest, payload.full[newest])
+                self._osdmap = osdmap
         for epoch in sorted(payload.incrementals):
-            blob = payload.incrementals[epoch]
-            if self._maps.put_incremental(epoch, blob, self._now):
-                self._subs.got("osdmap", epoch)
-                self._changed.add("osdmap")
-                self._pool_names = None
-            elif epoch > self._subs.have("osdmap") + 1:
+            if epoch > self._subs.have("osdmap") and not self._apply_incremental(link, epoch, payload):
                 self._ask_full_osdmap(link)
                 return
         if self._maps.osdmap_is_long():
             self._ask_full_osdmap(link)
+
+    def _apply_incremental(self, link: Link, epoch: int, payload: mon.MOSDMap) -> bool:
+        """Go one epoch on; False if we cannot from where we are."""
+        old, blob = self._osdmap, payload.incrementals[epoch]
+        if old is None or epoch != old.epoch + 1:
+            return False
+        osdmap = self._decoded(link, "osdmap", epoch, blob, lambda cur: old.apply(Incremental.decode(cur)))
+        if osdmap is None or not self._maps.put_incremental(epoch, blob, self._now):
+            return False
+        self._osdmap = osdmap
+        self._subs.got("osdmap", epoch)
+        self._changed.add("osdmap")
+        return True
 
     def _ask_full_osdmap(self, link: Link) -> None:
         self.counters["osdmap_full_asked"] += 1
@@ -813,22 +861,11 @@ class MonSession:
 
     def _pool_id(self) -> int | None:
         wanted = self._config.pool
-        names = self._pools()
+        names = self._osdmap.pool_names if self._osdmap is not None else {}
         for number, name in names.items():
             if name == wanted:
                 return number
         return int(wanted) if wanted is not None and wanted.isdigit() and int(wanted) in names else None
-
-    def _pools(self) -> Mapping[int, str]:
-        if self._pool_names is None:
-            record = self._maps.get("osdmap")
-            if record is None:
-                return {}
-            osdmap = OSDMap.decode(Cursor(record.blob, "OSDMap"))
-            for blob in record.incrementals:
-                osdmap = osdmap.apply(Incremental.decode(Cursor(blob, "OSDMap::Incremental")))
-            self._pool_names = osdmap.pool_names
-        return self._pool_names
 
     def _on_statfs(self, link: Link, tid: int, payload: mon.MStatfsReply) -> None:
         request = self._requests.answered(tid, Kind.STATFS)
@@ -866,9 +903,12 @@ class MonSession:
     # ---- caps
 
     def _waits_for_probe(self) -> bool:
-        return any(self._subs.have(name) == 0 and name not in self._denied for name in MAPS) or any(
+        return any(self._awaited(name) for name in MAPS) or any(
             r.kind is Kind.STATFS and r.sent for r in self._requests.pending()
         )
+
+    def _awaited(self, name: str) -> bool:
+        return self._subs.have(name) == 0 and name not in self._denied and name not in self._unread
 
     def _probe_timeouts(self) -> None:
         """The probe was answered a while ago; what was asked before it and is still unanswered, our caps forbid.
@@ -884,7 +924,7 @@ class MonSession:
         if probe.link == self._current.id:
             for name in MAPS:
                 wanted = name != "mdsmap" or self._fscid is not None or self._config.fs is None
-                if wanted and self._subs.have(name) == 0 and name not in self._denied and not self._no_mdsmap(name):
+                if wanted and self._awaited(name) and not self._no_mdsmap(name):
                     self._denied.add(name)
                     self._changed.add(name)
             if probe.result == EACCES and self._statfs is None and self._requests.statfs_sent_before(probe.answered):
@@ -931,8 +971,10 @@ class MonSession:
             self.counters["replies_unasked"] += 1
             return
         self._renewing = None
+        if payload.protocol != AuthMethod.CEPHX:
+            raise UnexpectedMessage(f"auth reply for method {payload.protocol} to a renewal of cephx tickets")
         if payload.result > 0:
-            raise ProtocolError(f"auth reply with result {payload.result}")
+            raise UnexpectedMessage(f"auth reply with result {payload.result}")
         if payload.result < 0:
             self._last_error = link.describe(f"tickets were not renewed: error {payload.result} {payload.text}")
             self._changed.add("session")

@@ -35,6 +35,7 @@ Result = StatfsRecord | CommandReply
 _READ_SIZE: Final = 256 * 1024
 _RESOLVE_EVERY_S: Final = 5.0  # at most so often while hunting
 _RESTART_AFTER_S: Final = 1.0
+_MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests have some hundreds
 
 
 class _Wire:
@@ -234,6 +235,9 @@ class MonClient:
             return
         if wire.backlog:
             wire.backlog += data
+            if len(wire.backlog) > _MAX_BACKLOG:
+                wire.backlog.clear()
+                self._lost(link, "the monitor does not read what it is sent")
             return
         try:
             sent = wire.sock.send(data)

@@ -88,7 +88,7 @@ class Remembered:
 
     def save(self, monmap: bytes) -> None:
         """Remember a monmap; a failure (a full disk) is a line in the log."""
-        if self._fd is None:
+        if self._fd is None or len(monmap) > _MAX_SIZE:
             return
         try:
             os.pwrite(self._fd, monmap, 0)
