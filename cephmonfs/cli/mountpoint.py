@@ -51,6 +51,10 @@ def check_mountpoint(path: str) -> str | None:
     it is what waits for us.
     """
     detached = None
+    mount = top_mount(_mounts(), path)
+    if mount is not None and mount.fstype == FUSE_TYPE and _is_dead(path):
+        _detach(path)
+        detached = f"{path} was a dead cephmon mount; it is detached and mounted again"
     try:
         info = os.stat(path)
     except FileNotFoundError:
@@ -58,13 +62,8 @@ def check_mountpoint(path: str) -> str | None:
     except OSError as exc:
         if exc.errno != errno.ENOTCONN:
             raise ConfigError(f"mount point {path}: {exc.strerror}", 32) from exc
-        mount = top_mount(_mounts(), path)
-        if mount is None or mount.fstype != FUSE_TYPE:
-            what = f"a dead {mount.fstype} mount" if mount else "below a dead mount"
-            raise ConfigError(f"{path} is {what}: umount -l it first", 32) from None
-        _detach(path)
-        detached = f"{path} was a dead cephmon mount; it is detached and mounted again"
-        info = os.stat(path)
+        what = f"a dead {mount.fstype} mount" if mount else "below a dead mount"
+        raise ConfigError(f"{path} is {what}: umount -l it first", 32) from None
     if not stat.S_ISDIR(info.st_mode):
         raise ConfigError(f"mount point {path} is not a directory", 32)
     mount = top_mount(_mounts(), path)
@@ -96,6 +95,15 @@ def set_path() -> None:
 def _mounts() -> tuple[Mount, ...]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return parse_mountinfo(file.read())
+
+
+def _is_dead(path: str) -> bool:
+    """Ask by statfs, the one call whose answer the kernel never has in its cache."""
+    try:
+        os.statvfs(path)
+    except OSError as exc:
+        return exc.errno == errno.ENOTCONN
+    return False
 
 
 def _detach(path: str) -> None:

@@ -112,7 +112,7 @@ class _Key:
     entity: EntityName
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # it holds the secret as it was typed
 class _Resolver:
     source_text: str
     mountpoint: str

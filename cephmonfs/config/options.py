@@ -282,7 +282,7 @@ _SPELLINGS: Final = _spellings()
 class ParsedOptions:
     """What was given.  `values` has parsed values by option name, `origins` says where each came from."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict, repr=False)  # a secret may be among them
     origins: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
