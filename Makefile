@@ -12,7 +12,7 @@ DIR ?= ./cluster
 PYTEST_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit install uninstall cluster cluster-down requirements clean
+.PHONY: help venv demo test lint types unit install uninstall cluster cluster-down requirements compatibility clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -58,6 +58,10 @@ cluster-down:  ## end the cluster in DIR
 
 requirements:  ## compile requirements/*.txt anew from pyproject.toml (wants pip-tools on PATH)
 	@tools/requirements.sh
+
+compatibility: venv  ## docs/compatibility.md from a run of the whole matrix
+	@tools/cluster chroots >.venv/chroots.log
+	@CEPHMONFS_COMPATIBILITY=docs/compatibility.md $(BIN)/pytest -q tests/cluster/test_matrix.py
 
 clean:  ## remove caches and .venv
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov build dist

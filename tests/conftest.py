@@ -116,6 +116,8 @@ def _named_releases(items: list[pytest.Item]) -> list[str]:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and "any_release" in callspec.params:
             named.add(callspec.params["any_release"])
+        if "clusters" in fixtures and callspec is not None and "row" in callspec.params:
+            named.add(callspec.params["row"][0])  # test_matrix.py
     return [release for release in RELEASES if release in named]
 
 

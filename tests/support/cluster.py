@@ -834,10 +834,20 @@ def _read_exactly(sock: socket.socket, length: int) -> bytes:
     return data
 
 
+_given: dict[int, float] = {}  # port -> when; between this and its daemon's bind others must not get it
+_GIVEN_FOR_S = 60.0
+
+
 def _free_port(ip: str, used: Iterable[int | None]) -> int:
-    taken = set(used)
+    """A port that nobody has: not bound, not given to another cluster of this process, and first of all from this
+    process's own part of the range, as several test runs may share the machine.
+    """
+    now = time.monotonic()
+    taken = {*used, *(port for port, at in list(_given.items()) if now - at < _GIVEN_FOR_S)}
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    for port in random.sample(_PORTS, 200):
+    part = len(_PORTS) // 40
+    first = _PORTS.start + os.getpid() % 40 * part
+    for port in [*random.sample(range(first, first + part), part), *random.sample(_PORTS, 200)]:
         if port in taken:
             continue
         with socket.socket(family) as sock:
@@ -846,7 +856,8 @@ def _free_port(ip: str, used: Iterable[int | None]) -> int:
                 sock.bind((ip, port))
             except OSError:
                 continue
-            return port
+        _given[port] = now
+        return port
     raise ClusterUnavailable(f"no free port on {ip}")
 
 
