@@ -174,8 +174,13 @@ def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
 
 
 def leaves_unmounting(config: MountConfig) -> bool:
-    """Tell whether fusermount3 stays to unmount when we end: asked for, or needed since we could not any more."""
-    return config.auto_unmount or config.run_as is not None
+    """Tell whether fusermount3 stays to unmount when we end: asked for, or needed since we could not any more.
+
+    It unmounts only what says ENOTCONN to it, and to root another user's mount without allow_other says EACCES.
+    """
+    if config.run_as is not None:
+        return True
+    return config.auto_unmount and (config.allow_other or os.geteuid() == 0)
 
 
 @contextmanager
