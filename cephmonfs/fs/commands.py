@@ -199,7 +199,8 @@ class CommandCache:
             entry.asked = trio.current_time() if entry.open_since is None else entry.open_since
             entry.open_since = None
         self.on_answer(command)
-        await wake_gently(entry.lot)
+        waiting, entry.lot = entry.lot, trio.lowlevel.ParkingLot()  # those who come now wait for the next answer
+        await wake_gently(waiting)
 
     def _judge(self, command: Command, entry: _Entry, reply: CommandReply) -> CephMonFSError | None:
         """Keep a good reply; say what is wrong with another."""
@@ -235,7 +236,7 @@ def parse_json(reply: CommandReply) -> Mapping[str, object]:
     """Read a reply that is a JSON object; anything else is NoData."""
     try:
         value = json.loads(reply.data)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:  # nested a hundred thousand deep is no answer either
         raise NoData(f"the monitor's reply is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise NoData("the monitor's reply is no JSON object")

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pyfuse3
 import trio
@@ -98,7 +98,8 @@ def _print_tasks(task: trio.lowlevel.Task | None, depth: int = 0) -> None:
     """Show where everybody waits."""
     if task is None:
         return
-    where, coro = [], task.coro
+    where: list[str] = []
+    coro: Any = task.coro
     while getattr(coro, "cr_frame", None) is not None:
         where.append(f"{coro.cr_frame.f_code.co_name}:{coro.cr_frame.f_lineno}")
         coro = coro.cr_await

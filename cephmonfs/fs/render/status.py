@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.commands import HEALTH, QUORUM
 from cephmonfs.fs.render import numbers
+from cephmonfs.model.entity import AddrType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,8 @@ def _monitors(view: View) -> Iterator[str]:
         ours = "*" if mon.name == view.snapshot.mon and view.snapshot.state == "open" else " "
         rtt = "" if mon.rtt_s is None else f"{mon.rtt_s * 1000:.1f} ms"
         seat = "" if quorum is None else "in" if mon.name in quorum.names else "OUT"
-        yield _row("", f"{ours}{mon.rank:>2} {mon.name:<10.10} {mon.addrs!s:<37.37} {seat:<3} {rtt:>9}")
+        addr = str(mon.addrs.of_type(AddrType.MSGR2) or mon.addrs.legacy_or_front)
+        yield _row("", f"{ours}{mon.rank:>2} {mon.name:<10.10} {addr:<37.37} {seat:<3} {rtt:>9}")
     if len(mons) > _MONS:
         yield _row("", f"and {len(mons) - _MONS} more")
 
@@ -130,7 +132,7 @@ def _session(view: View) -> Iterator[str]:
     snap = view.snapshot
     who = f"{snap.entity}, {snap.state}" + (f", mon.{snap.mon} {snap.addr}" if snap.mon else "")
     yield from _wrapped("session", who)
-    facts = [f"{snap.mode} mode"] if snap.mode else []
+    facts = [snap.mode] if snap.mode else []
     if snap.since is not None:
         facts.append(f"open for {numbers.age(view.age_s(snap.since))}")
     if view.contact_age_s is not None:
