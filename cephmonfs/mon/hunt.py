@@ -38,6 +38,7 @@ class Candidate:
     addr: EntityAddr
     priority: int = 0
     weight: int = 0
+    remembered: bool = False  # not given, known from an earlier mount
 
 
 class Hunt:

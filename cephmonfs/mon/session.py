@@ -162,6 +162,7 @@ class MonSession:
         self._now = now
         self._hunt = Hunt(self._chance)
         self._configured: tuple[Candidate, ...] = ()
+        self._gone: tuple[str, ...] = ()  # of these, names that the monmap does not have
         self._links: dict[LinkId, Link] = {}
         self._current: Link | None = None
         self._last_link = 0
@@ -696,6 +697,26 @@ class MonSession:
         if known:
             extra = [Candidate(c.name, c.addr, last, c.weight) for c in extra]
         self._hunt.set_candidates([*known, *extra])
+        self._warn_of_old_list()
+
+    def _warn_of_old_list(self) -> None:
+        """Monitors that were given and that the cluster does not have: told once, they are tried last from now on."""
+        if self._monmap is None:
+            return
+        there = {addr.hostport for info in self._monmap.mons for addr in info.addrs.addrs}
+        given: dict[str, bool] = {}
+        for candidate in self._configured:
+            if not candidate.remembered:
+                given[candidate.name] = given.get(candidate.name, False) or candidate.addr.hostport in there
+        gone = tuple(name for name, known in given.items() if not known)
+        if gone and gone != self._gone:
+            mons = ", ".join(f"{info.name} {info.addrs}" for info in self._monmap.mons)
+            verb = "is no monitor" if len(gone) == 1 else "are no monitors"
+            self._last_error = (
+                f"the list of monitors is out of date: {', '.join(gone)} {verb} of this cluster, which has {mons}"
+            )
+            self._changed.add("session")
+        self._gone = gone
 
     def _match_links(self, monmap: MonMap) -> None:
         """Links get the names of the new monmap; one whose monitor was removed from it is left."""

@@ -65,7 +65,7 @@ class Remembered:
         for info in monmap.mons:
             addr = info.addrs.of_type(kind)
             if addr is not None and not addr.blank:
-                found.append(Candidate(info.name, addr, priority))
+                found.append(Candidate(info.name, addr, priority, remembered=True))
         return tuple(found)
 
     def _read_pointer(self) -> str | None:
