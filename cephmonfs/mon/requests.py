@@ -87,9 +87,15 @@ class Requests:
             else:
                 current.waiters.append(waiter)
             return waiter, None
-        self._statfs = self.add(Kind.STATFS, make, now)
-        self._statfs.waiters.append(waiter)
-        return waiter, self._statfs
+        request = self.ask_statfs(make, now)
+        request.waiters.append(waiter)
+        return waiter, request
+
+    def ask_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> Request:
+        """Return the open statfs, a new one without callers if there is none."""
+        if self._statfs is None:
+            self._statfs = self.add(Kind.STATFS, make, now)
+        return self._statfs
 
     def answered(self, tid: int, kind: Kind) -> Request | None:
         """Take out the request that this reply belongs to, None if there is none."""

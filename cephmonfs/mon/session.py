@@ -78,7 +78,7 @@ _HEDGE_EVERY_S: Final = 0.3  # silence that opens one more link
 _MAX_LINKS: Final = 3
 _HANDSHAKE_S: Final = 10.0  # connect to SERVER_IDENT
 _HEDGE_LIFE_S: Final = 20.0  # a link beside the current one that answers nothing makes room for another monitor
-_PING_S: Final = 15.0  # idle time after which a sign of life is asked for
+_PING_S: Final = 20.0  # idle time after which a sign of life is asked for
 _SILENT_S: Final = 30.0  # without a byte although one was due: the link is dead
 _PROBE_GRACE_S: Final = 1.5  # an answered probe, and still no answer to what was asked before it: caps
 _ASKED_WITHIN_S: Final = 15.0  # somebody asked so recently that the hunt stays brisk
@@ -87,6 +87,7 @@ _RENEW_AGAIN_S: Final = 30.0  # after a failed renewal
 _TICKET_DOUBTS: Final = 2  # handshakes that broke off after our ticket, in a row: try without it
 _SUBS_RENEW_MIN_S: Final = 1.0
 _HISTORY: Final = 32
+_CAPS_AGAIN_S: Final = 60.0  # a session's caps are those of its beginning: so often a new one is tried
 _STALE_REPLIES: Final = 3  # so many statfs versions in a row below ours: the cluster was rolled back, believe it
 
 
@@ -184,6 +185,8 @@ class MonSession:
         self._denied: set[str] = set()
         self._probe: _Probe | None = None
         self._statfs_denied = False
+        self._caps_again = 0.0
+        self._osdmap_asked_at = -1  # what we had when we last asked for a full one
         self._requests = Requests()
         self._statfs: StatfsRecord | None = None
         self._statfs_version = 0
@@ -539,7 +542,7 @@ class MonSession:
             times.append(link.keepalive_sent + after)
         for request in self._requests.pending():
             sent = request.sent.get(link.id)
-            if sent is not None and not request.optional:
+            if sent is not None and not request.optional and not (self._statfs_denied and request.kind is Kind.STATFS):
                 times.append(sent + max(after, LATE_AFTER_S[request.kind]))
         return min(times, default=None)
 
@@ -582,6 +585,8 @@ class MonSession:
         self._ask_probe(link)
         if self._current is None:
             self._promote(link)
+        if self._statfs_denied:
+            self._requests.ask_statfs(self._make_statfs, self._now.mono)
         self._resend(link)
 
     # ---- sending
@@ -832,6 +837,11 @@ class MonSession:
         return True
 
     def _ask_full_osdmap(self, link: Link) -> None:
+        """Once for what we have: a monitor that lags behind answers with a map that does not help."""
+        have = self._subs.have("osdmap")
+        if self._osdmap_asked_at == have:
+            return
+        self._osdmap_asked_at = have
         self.counters["osdmap_full_asked"] += 1
         self._send(link, mon.MMonSubscribe({"osdmap": mon.SubscribeItem(0)}, self._config.hostname))
 
@@ -865,6 +875,9 @@ class MonSession:
 
     def _statfs_problem(self) -> CephMonFSError | None:
         """Why a statfs cannot be asked at all, None if it can."""
+        if self._statfs_denied:
+            self._try_caps_again()
+            return self._no_caps()
         if self._config.pool is not None and self._monmap is not None and self._maps.get("osdmap") is not None:
             if self._pool_id() is None:
                 return NoData(f"the cluster has no pool {self._config.pool}")
@@ -959,16 +972,30 @@ class MonSession:
         return name == "mdsmap" and self._subs.have("fsmap") != 0 and self._fscid is None
 
     def _fail_statfs_for_caps(self) -> None:
+        """From now on callers are told at once; each new session asks anew, on nobody's behalf."""
         waiters = self._requests.fail_statfs()
         self._statfs_denied = True
-        entity = self._config.identity.entity
-        error = NotPermitted(
-            f"{entity} may connect but not read: it needs mon 'allow r' (or at least 'allow service pg r')"
-        )
+        self._caps_again = self._now.mono + _CAPS_AGAIN_S
+        error = self._no_caps()
         self._last_error = str(error)
         if waiters:
             self._events.append(Failed(waiters, error))
         self._changed.add("session")
+
+    def _no_caps(self) -> NotPermitted:
+        entity = self._config.identity.entity
+        return NotPermitted(
+            f"{entity} may connect but not read: it needs mon 'allow r' (or at least 'allow service pg r')"
+        )
+
+    def _try_caps_again(self) -> None:
+        """Somebody asks, and the refusal is old: the key may have got more caps, which a new session would have."""
+        if self._current is not None and self._now.mono >= self._caps_again:
+            self._caps_again = self._now.mono + _CAPS_AGAIN_S
+            self._close(self._current)
+            self._current = None
+            self._update_state()
+            self._drive()
 
     # ---- tickets
 
