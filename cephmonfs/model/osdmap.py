@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NEWEST: Final = 8
+_FIRST_FRAMED: Final = 7
 _NEWEST_CLIENT: Final = 10
 _OLDEST_CLIENT: Final = 8  # what Nautilus sends; also of the client part of an incremental
 _NEWEST_POOL: Final = 32
@@ -251,6 +252,12 @@ def _decode_strings(cur: Cursor) -> None:
     cur.mapping(Cursor.text, Cursor.text, each=8)
 
 
+def _check_classic(cur: Cursor, what: str) -> None:
+    """Refuse the forms of before OSDMAP_ENC (2013): a bare le16 version of 5 or 6, no length, no crc."""
+    if (v := cur.peek_u8()) < _FIRST_FRAMED:
+        raise UnknownEncoding(what, cur.offset, f"version {v}, older than Nautilus")
+
+
 def _check_crc(cur: Cursor, what: str, start: int, crc_at: int, wanted: int) -> None:
     """The crc covers the whole encoding but itself."""
     actual = raw_crc32c(cur.between(start, crc_at), _SEED)
@@ -290,10 +297,9 @@ class OSDMap:
     @classmethod
     def decode(cls, cur: Cursor) -> OSDMap:
         """Read a full map of any release since Nautilus.  Raises IntegrityError when its crc does not match."""
+        _check_classic(cur, "OSDMap")
         start = cur.offset
         v, body = cur.struct("OSDMap", _NEWEST)
-        if v < 7:
-            raise UnknownEncoding(body.what, 0, f"version {v}, older than Nautilus")
         client_v, client = body.struct("OSDMap (client part)", _NEWEST_CLIENT)
         body.struct("OSDMap (OSDs' part)", v=255)
         if v >= 8:
@@ -437,6 +443,7 @@ class Incremental:
     @classmethod
     def decode(cls, cur: Cursor) -> Incremental:
         """Read one of any release since Nautilus.  Raises IntegrityError when its crc does not match."""
+        _check_classic(cur, "OSDMap::Incremental")
         start = cur.offset
         v, body = cur.struct("OSDMap::Incremental", _NEWEST)
         if v < 8:

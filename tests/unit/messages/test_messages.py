@@ -64,13 +64,13 @@ class TestRecorded:
         assert bytes(encoded(ack))[8:] == data[8:]  # paxos' version is not ours to keep
 
     def test_maps(self, release: str) -> None:
-        monmap = from_monitor(Message(MsgType.MON_MAP, front(release, "monmap-message-front")))
+        monmap = from_monitor(Message(MsgType.MON_MAP, front(release, "fronts/monmap-message-front")))
         assert isinstance(monmap, mon.MMonMap)
         version = 1 if release.startswith("nautilus") else 2
-        mdsmap = from_monitor(Message(MsgType.MDS_MAP, front(release, "mdsmap-message-front"), version))
+        mdsmap = from_monitor(Message(MsgType.MDS_MAP, front(release, "fronts/mdsmap-message-front"), version))
         assert isinstance(mdsmap, mon.MMDSMap)
         assert mdsmap.fs_name == ("cephfs" if release.startswith("pacific") else "")
-        osdmap = from_monitor(Message(MsgType.OSD_MAP, front(release, "osdmap-message-front"), 4, 3))
+        osdmap = from_monitor(Message(MsgType.OSD_MAP, front(release, "fronts/osdmap-message-front"), 4, 3))
         assert isinstance(osdmap, mon.MOSDMap)
         assert list(osdmap.full) == [osdmap.newest]
         fsmap = from_monitor(Message(MsgType.FS_MAP, front(release, "fsmap-message-front")))

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from cephmonfs.errors import DecodeError, IntegrityError
+from cephmonfs.errors import DecodeError, IntegrityError, UnknownEncoding
 from cephmonfs.model.entity import Epoch
 from cephmonfs.model.osdmap import (
     OSD_AUTOOUT,
@@ -257,3 +257,12 @@ def test_a_wrong_crc_says_so() -> None:
     data[-1] ^= 1
     with pytest.raises(IntegrityError, match="crc"):
         OSDMap.decode(Cursor(data))
+
+
+@pytest.mark.parametrize("head", ["0500", "0600"])
+def test_forms_of_before_2013_are_told_as_such(head: str) -> None:
+    """What today's monitors still send to a peer without OSDMAP_ENC."""
+    data = bytes.fromhex(head) + bytes(400)
+    for cls in (OSDMap, Incremental):
+        with pytest.raises(UnknownEncoding, match="older"):
+            cls.decode(Cursor(data))
