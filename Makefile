@@ -10,9 +10,10 @@ MNT ?= ./mnt
 RELEASE ?= pacific
 DIR ?= ./cluster
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit install uninstall cluster cluster-down requirements compatibility clean
+.PHONY: help venv demo test lint types unit bench bench-docs install uninstall cluster cluster-down requirements compatibility clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +43,14 @@ lint: venv  ## format, lint and layers
 
 types: venv  ## mypy, strict
 	@$(BIN)/mypy --no-error-summary
+
+bench: venv  ## beside ceph-fuse and librados, as a table; BENCH_ARGS=--quick takes a minute, --help lists more
+	@$(BIN)/python -m bench table $(BENCH_ARGS)
+
+bench-docs: venv  ## the same at length, with growth, profile and plots, into docs/benchmarks.md; half an hour
+	@VENV=build/bench/venv tools/setup.sh bench
+	@for part in table growth breakdown profile; do $(BIN)/python -m bench $$part || exit; done
+	@build/bench/venv/bin/python -m bench docs
 
 install:  ## mount.cephmon, cephmonfs and cephmon for the whole machine, under PREFIX (/opt/cephmonfs)
 	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" SBINDIR="$(SBINDIR)" BINDIR="$(BINDIR)" MANDIR="$(MANDIR)" tools/install.sh install

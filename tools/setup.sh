@@ -4,6 +4,7 @@
 #   tools/setup.sh runtime    what running needs: FUSE, a compiler for pyfuse3, .venv with the pinned runtime packages
 #   tools/setup.sh dev        the same plus Ceph's own daemons, mmdebstrap and the pinned development packages
 #   tools/setup.sh cluster    only what throw-away Ceph clusters need (no .venv)
+#   tools/setup.sh bench      what plots and profiles of the benchmarks need, in an environment of its own at $VENV
 #   tools/setup.sh install    what running needs, in an environment at $VENV for `make install`
 #
 # Environment: PYTHON (default: /usr/bin/python3 where it is 3.11 or newer), VENV (default: .venv).
@@ -123,6 +124,19 @@ build_venv() {
     printf '%s\n' "$stamp" >"$venv/.stamp-$1"
 }
 
+bench_venv() {
+    # Beside .venv, not in it: nothing that is tested or installed may come to need these.
+    python=$(find_python)
+    stamp=$({ "$python" -c 'import sys; print(sys.executable, sys.version.split()[0])'; cat requirements/bench.txt; } |
+        sha256sum)
+    [ "$(cat "$venv/.stamp-bench" 2>/dev/null)" = "$stamp" ] && return 0
+    say "building the environment in $venv"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    pip_install -r requirements/bench.txt
+    printf '%s\n' "$stamp" >"$venv/.stamp-bench"
+}
+
 install_venv() {
     # A copy of the project, not a link to the checkout, and without pip and the build tools.
     python=$(find_python)
@@ -167,12 +181,15 @@ case $what in
         # shellcheck disable=SC2086
         need_packages $cluster_packages
         ;;
+    bench)
+        bench_venv
+        ;;
     install)
         # shellcheck disable=SC2086
         need_packages $runtime_packages
         install_venv
         ;;
     *)
-        die "usage: tools/setup.sh [runtime|dev|cluster|install]"
+        die "usage: tools/setup.sh [runtime|dev|cluster|bench|install]"
         ;;
 esac
