@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
-from cephmonfs.errors import UnexpectedMessage
+from cephmonfs.errors import AuthError, UnexpectedMessage
 from cephmonfs.model.entity import EntityName
 
 
@@ -21,4 +21,6 @@ class NoneHandshake:
 
     def done(self, payload: bytes, global_id: int) -> AuthResult:
         """Take the global_id."""
+        if not global_id:
+            raise AuthError("the monitor gave global_id 0")
         return AuthResult(Credentials(global_id, {}), None, None)

@@ -383,6 +383,8 @@ class ConnectionV1:
             self._asked_more = True
             self._events.append(AuthMore(reply.payload))
             return State.AUTH_LOCAL
+        if reply.global_id >> 63:  # it goes back as a signed number
+            raise DecodeError("MAuthReply", 8, f"global_id 0x{reply.global_id:x}")
         self._global_id = reply.global_id
         self._events.append(AuthDone(reply.global_id, Mode.LEGACY, reply.payload))
         return State.DONE_LOCAL

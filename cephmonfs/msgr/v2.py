@@ -315,6 +315,8 @@ class ConnectionV2:
     def _on_auth_done(self, segments: tuple[bytes, ...]) -> State:
         cur = Cursor(segments[0], "AUTH_DONE")
         self._global_id = cur.u64()
+        if self._global_id >> 63:  # it goes back as a signed number
+            raise cur.error(f"global_id 0x{self._global_id:x}")
         number = cur.u32()
         mode = _MODE_OF.get(number)
         if mode is None or mode not in self._offered:
