@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
@@ -173,6 +173,8 @@ class Link:
                     self.phase = Phase.MAPS
                     self.ready_at = now
                     self.messages.append(Happened.READY)
+                case _:
+                    assert_never(event)
 
     def _done(self, conn: ConnectionV2 | ConnectionV1, global_id: int, payload: bytes) -> None:
         try:

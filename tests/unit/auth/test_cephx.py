@@ -305,6 +305,8 @@ def test_none() -> None:
     assert (client.method, client.entity, client.global_id) == (AuthMethod.NONE, WHO, 0)
     with pytest.raises(UnexpectedMessage):
         client.more(b"")
+    with pytest.raises(AuthError, match="global_id 0"):
+        client.done(b"", 0)
     result = client.done(b"", 5)
     assert (result.session_key, result.connection_secret) == (None, None)
     assert result.credentials.shortest_validity_s() is None

@@ -276,6 +276,11 @@ def test_refusal(result: int) -> None:
     assert isinstance(peer.say(MAuthReply(NONE, 0, 1, b""))[0], events.AuthDone)
 
 
+def test_global_id_that_does_not_fit() -> None:
+    peer = Peer().start(NONE)
+    peer.fails(DecodeError, peer.message(to_message(MAuthReply(NONE, 0, 1 << 63, b""))), "global_id")
+
+
 def test_positive_result() -> None:
     peer = Peer().start()
     peer.fails(ProtocolError, peer.message(to_message(MAuthReply(CEPHX, 5, 0, b""))), "result 5")

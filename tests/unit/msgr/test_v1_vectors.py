@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from cephmonfs.errors import CephMonFSError
+from cephmonfs.auth.cephx import CephxHandshake
+from cephmonfs.errors import AuthError, CephMonFSError
 from cephmonfs.messages.message import Message
 from cephmonfs.messages.mon import MMonMap, MMonSubscribe, MStatfs, MStatfsReply, SubscribeItem
 from cephmonfs.messages.registry import from_monitor
+from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import Happened, Link, Offer
 from cephmonfs.msgr.events import Mode
+from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Cursor
 from tests.support.record_msgr1 import STATFS_TID, VECTORS
 from tests.support.wire import PING, endpoint, identity
@@ -78,6 +81,8 @@ def test_session_is_the_recorded_one(path: Path, step: int) -> None:
     if step == 1:
         assert replay.sent.hex() == replay.recorded["client_to_server"]
         assert replay.alive == 1  # all at once its acknowledgement comes before the question
+        replay.link.send_keepalive(5.0, PING)
+        assert replay.link.keepalive_sent == 0.0  # since when the monitor owes us one
     assert replay.link.mode is Mode.LEGACY
     assert replay.link.result is not None
     assert replay.link.result.credentials.global_id == replay.recorded["global_id"]
@@ -111,3 +116,14 @@ def test_flipped_bits_raise_only_our_errors(path: Path, mask: int) -> None:
         except CephMonFSError:
             refused += 1
     assert refused > len(data) / 3 * 0.6
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda p: p.stem)
+def test_monitor_that_does_not_know_our_key(path: Path) -> None:
+    replay = Replay(path)
+    key = CryptoKey.from_base64(replay.recorded["THROWAWAY_key"])
+    other = CryptoKey(key.type, key.created, Secret(bytes(len(key.secret))))
+    assert isinstance(replay.link._auth, CephxHandshake)
+    replay.link._auth._key = other
+    with pytest.raises(AuthError, match="cannot prove"):
+        replay.feed(bytes.fromhex(replay.recorded["server_to_client"]))

@@ -223,6 +223,11 @@ def test_mode_that_was_not_offered(number: int) -> None:
     peer.fails(UnexpectedMessage, peer.frame(Tag.AUTH_DONE, auth_done(number)), "connection mode")
 
 
+def test_global_id_that_does_not_fit() -> None:
+    peer = Peer().start()
+    peer.fails(DecodeError, peer.frame(Tag.AUTH_DONE, auth_done(1, global_id=1 << 63)), "global_id")
+
+
 @pytest.mark.parametrize("secret", [None, Secret(b"s" * 39), Secret(b"s" * 65)])
 def test_secure_wants_a_secret(secret: Secret | None) -> None:
     peer = Peer().start()
