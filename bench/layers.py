@@ -69,6 +69,9 @@ class _Source:
         await trio.lowlevel.checkpoint()
         return StatfsRecord(_STATS, None, now, now)
 
+    def statfs_open_since(self) -> float | None:
+        return None
+
     async def command(self, command: Mapping[str, object]) -> CommandReply:
         await trio.sleep_forever()
         raise AssertionError
