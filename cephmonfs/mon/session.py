@@ -461,6 +461,7 @@ class MonSession:
         if link.result is not None:
             self._take_credentials(link.result.credentials)
         self._note(State.OPEN, "")
+        self._warn_of_old_list(again=True)
         self._changed.add("session")
         self._update_state()
 
@@ -704,8 +705,11 @@ class MonSession:
         self._hunt.set_candidates([*known, *extra])
         self._warn_of_old_list()
 
-    def _warn_of_old_list(self) -> None:
-        """Monitors that were given and that the cluster does not have: told once, they are tried last from now on."""
+    def _warn_of_old_list(self, *, again: bool = False) -> None:
+        """Monitors that were given and that the cluster does not have are told when that shows, and with each session.
+
+        They are tried last from now on.
+        """
         if self._monmap is None:
             return
         there = {addr.hostport for info in self._monmap.mons for addr in info.addrs.addrs}
@@ -714,7 +718,7 @@ class MonSession:
             if not candidate.remembered:
                 given[candidate.name] = given.get(candidate.name, False) or candidate.addr.hostport in there
         gone = tuple(name for name, known in given.items() if not known)
-        if gone and gone != self._gone:
+        if gone and (again or gone != self._gone):
             mons = ", ".join(f"{info.name} {info.addrs}" for info in self._monmap.mons)
             verb = "is no monitor" if len(gone) == 1 else "are no monitors"
             self._last_error = (
