@@ -48,6 +48,11 @@ _UNMOUNT_PATIENCE_S: Final = 1.5
 class Client(Source, Protocol):
     """The session as this module needs it: the file system's view, and the wait for the first session."""
 
+    @property
+    def resolve_error(self) -> str:
+        """Why no monitor's address is known, empty when one is."""
+        ...
+
     async def wait_open(self) -> None:
         """Return once a session is open.  Raises AuthError or ConfigError when there is no point in waiting."""
         ...
@@ -139,13 +144,17 @@ async def first_session(client: Client, config: MountConfig) -> None:
     with trio.move_on_after(config.mount_timeout) as scope:
         await client.wait_open()
     if scope.cancelled_caught:
-        raise RequestTimeout(timeout_sentence(client.snapshot(), config))
+        raise RequestTimeout(timeout_sentence(client.snapshot(), config, client.resolve_error))
 
 
-def timeout_sentence(snapshot: Snapshot, config: MountConfig) -> str:
-    """Say which monitors were tried and what each of them did."""
+def timeout_sentence(snapshot: Snapshot, config: MountConfig, resolve_error: str = "") -> str:
+    """Say which monitors were tried and what each of them did; or why there were none to try."""
     if snapshot.state is State.REFUSED and snapshot.last_error:
         return snapshot.last_error
+    if resolve_error and not snapshot.last_error:
+        return resolve_error
+    if not config.targets and config.dns_srv and not snapshot.last_error:
+        return f"no monitor address: no name server answered within {config.mount_timeout:g} s for {config.dns_srv}"
     tried = [(f"{view.name} {view.addrs}", view.last_error) for view in snapshot.mons if view.last_error]
     what = "; ".join(f"{mon}: {error}" for mon, error in tried) or snapshot.last_error or "no answer"
     count = len(snapshot.mons) or len(config.targets)

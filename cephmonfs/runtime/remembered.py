@@ -4,7 +4,7 @@ A mount line whose addresses are all dead still finds its cluster: the monitors 
 after those that were given.  What is remembered is only where to knock; whoever opens has to prove himself as ever.
 
     FSID.monmap          the MonMap as received (monmaptool --print reads it)
-    sources/HASH         the fsid that this SOURCE and user led to
+    sources/HASH         the fsid that this SOURCE, with its user, conf and addresses, led to
 
 Files are opened while we are still root and written through their descriptors later.
 A file that cannot be read, written or decoded is a line in the log and nothing more.
@@ -39,7 +39,9 @@ class Remembered:
 
     def __init__(self, config: MountConfig, directory: Path = DIRECTORY) -> None:
         self._directory = directory
-        digest = hashlib.sha256(f"{config.source}\0{config.entity}".encode()).hexdigest()
+        # One source, "ceph" above all, may mean several clusters: what told where to look counts too.
+        where = (config.source, config.entity, config.shown.get("conf"), *config.targets, config.dns_srv)
+        digest = hashlib.sha256("\0".join(map(str, where)).encode()).hexdigest()
         self._pointer = directory / "sources" / digest[:32]
         self._fsid = config.fsid
         self._fd: int | None = None

@@ -83,6 +83,7 @@ class Mounted:
     def __init__(self, source: str, directory: Path, *options: str, argv: Sequence[str] | None = None) -> None:
         directory.mkdir(exist_ok=True)
         self.path = directory
+        self.keep_memory = False  # what the mount remembers is for the next one
         began = time.monotonic()
         done = helper(source, directory, *options) if argv is None else run(argv, cwd="/")
         self.seconds = time.monotonic() - began
@@ -100,7 +101,8 @@ class Mounted:
                 run(["umount", "-l", self.path])
             if kind is None:
                 assert done.returncode == 0, done.stderr
-        forget(fsid)
+        if not self.keep_memory:
+            forget(fsid)
         if kind is None:
             wait_gone(self.path)
 

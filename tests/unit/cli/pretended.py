@@ -66,6 +66,10 @@ class PretendedClient:
     def snapshot(self) -> Snapshot:
         return snapshot()
 
+    @property
+    def resolve_error(self) -> str:
+        return ""
+
     async def wait_open(self) -> None:
         import trio
 
