@@ -151,7 +151,7 @@ class CephMonOperations(pyfuse3.Operations):
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run what serves the handlers, until cancelled."""
         async with trio.open_nursery() as nursery:
-            for task in (self._gate.run, self._commands.run, self._watch, self._tick):
+            for task in (self._commands.run, self._watch, self._tick):
                 nursery.start_soon(_supervised, task)
             task_status.started()
 
@@ -184,6 +184,7 @@ class CephMonOperations(pyfuse3.Operations):
         if any(event["event"] in ("monmap", "session") for event, _ in events):
             self._commands.expire(QUORUM)
             self._commands.expire(HEALTH)
+            self._commands.expire(DESCRIPTIONS)
         for event, wall in events:
             self._events.append(event, wall)
         if events:

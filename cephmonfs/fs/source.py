@@ -23,7 +23,15 @@ class Source(Protocol):
     async def statfs(self) -> StatfsRecord:
         """Ask the monitors and wait for the answer, across sessions if need be; the caller sets the deadline.
 
-        May raise SessionLost or RequestTimeout (asked again soon), or any other CephMonFSError (the call's answer).
+        Concurrent callers share a question that has not left yet, so no answer is older than its question.
+        May raise SessionLost or RequestTimeout (no answer now), or any other CephMonFSError (the call's answer).
+        """
+        ...
+
+    def statfs_open_since(self) -> float | None:
+        """Return when (trio's clock) the oldest statfs without an answer was asked, None when none is open.
+
+        A question stays open when those who asked it leave.
         """
         ...
 

@@ -39,7 +39,7 @@ class Request:
     kind: Kind
     make: Callable[[bytes], ToMonitor]
     created: float
-    waiters: list[WaiterId] = field(default_factory=list)
+    waiters: dict[WaiterId, None] = field(default_factory=dict)  # a set that keeps its order
     sent: dict[LinkId, float] = field(default_factory=dict)  # on which links it is out, since when
     asked: Stamp | None = None  # when it first left
     sends: int = 0
@@ -54,7 +54,7 @@ class Requests:
         self._last_tid = 0
         self._last_waiter = 0
         self._statfs: Request | None = None  # on the wire, or first in line while there is no session
-        self._statfs_next: list[WaiterId] = []
+        self._statfs_next: dict[WaiterId, None] = {}
 
     def pending(self) -> tuple[Request, ...]:
         """Everything unanswered, oldest first."""
@@ -83,12 +83,12 @@ class Requests:
         current = self._statfs
         if current is not None:
             if current.sends:
-                self._statfs_next.append(waiter)
+                self._statfs_next[waiter] = None
             else:
-                current.waiters.append(waiter)
+                current.waiters[waiter] = None
             return waiter, None
         request = self.ask_statfs(make, now)
-        request.waiters.append(waiter)
+        request.waiters[waiter] = None
         return waiter, request
 
     def ask_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> Request:
@@ -112,18 +112,18 @@ class Requests:
         if self._statfs is not None or not self._statfs_next:
             return None
         self._statfs = self.add(Kind.STATFS, make, now)
-        self._statfs.waiters, self._statfs_next = self._statfs_next, []
+        self._statfs.waiters, self._statfs_next = self._statfs_next, {}
         return self._statfs
 
     def give_up(self, waiter: WaiterId) -> None:
         """A caller stopped waiting.  A command that nobody waits for is forgotten; a statfs stays
         out, so that its late answer still freshens the numbers."""
         if waiter in self._statfs_next:
-            self._statfs_next.remove(waiter)
+            del self._statfs_next[waiter]
             return
         for request in self._pending.values():
             if waiter in request.waiters:
-                request.waiters.remove(waiter)
+                del request.waiters[waiter]
                 if not request.waiters and request.kind is not Kind.STATFS:
                     del self._pending[request.tid]
                 return
@@ -135,8 +135,12 @@ class Requests:
             del self._pending[self._statfs.tid]
             self._statfs = None
         waiters += tuple(self._statfs_next)
-        self._statfs_next = []
+        self._statfs_next = {}
         return waiters
+
+    def statfs_open_since(self) -> float | None:
+        """When the statfs without an answer was first asked, None if there is none."""
+        return self._statfs.created if self._statfs is not None else None
 
     def statfs_sent_before(self, when: float) -> bool:
         """Whether the statfs on the wire left before this moment."""

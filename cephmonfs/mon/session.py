@@ -19,6 +19,7 @@ Ceph v20.2.4: src/mon/MonClient.cc.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -303,9 +304,13 @@ class MonSession:
         self._asked()
         waiter = self._requests.waiter()
         request = self._requests.add(Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, command), now.mono)
-        request.waiters.append(waiter)
+        request.waiters[waiter] = None
         self._send_everywhere(request)
         return waiter
+
+    def statfs_open_since(self) -> float | None:
+        """Return since when (monotonic) a statfs is without an answer, None when none is."""
+        return self._requests.statfs_open_since()
 
     def give_up(self, waiter: WaiterId) -> None:
         """The waiter left."""
@@ -508,11 +513,10 @@ class MonSession:
     def _link_due(self, link: Link) -> float:
         if link.ready_at is None:
             return link.opened + _HANDSHAKE_S
-        if link.keepalive_sent is not None:
-            return link.keepalive_sent + _SILENT_S
         if link is not self._current:
             return link.ready_at + _HEDGE_LIFE_S
-        return link.last_received + _PING_S
+        ping = link.last_received + _PING_S if link.keepalive_sent is None else link.keepalive_sent + _SILENT_S
+        return min(ping, self._request_late(link) + _HEDGE_LIFE_S)
 
     def _link_timeouts(self, link: Link) -> None:
         now = self._now.mono
@@ -520,32 +524,37 @@ class MonSession:
             return
         if link.ready_at is None:
             self._drop(link, ProtocolError(f"no session within {_HANDSHAKE_S:g} s"))
+        elif link is not self._current or now >= self._request_late(link) + _HEDGE_LIFE_S:
+            self._drop(link, ProtocolError(f"answers nothing for {_HEDGE_LIFE_S:g} s"))
         elif link.keepalive_sent is not None:
             self._drop(link, ProtocolError(f"silent for {_SILENT_S:g} s"))
-        elif link is self._current:
-            self._ping(link)
         else:
-            self._drop(link, ProtocolError(f"answers nothing for {_HEDGE_LIFE_S:g} s"))
+            self._ping(link)
 
     def _ping(self, link: Link) -> None:
         wall = self._now.wall
         link.send_keepalive(self._now.mono, Utime(int(wall), int(wall % 1 * 1e9)))
         self.counters["keepalives"] += 1
 
+    def _request_late(self, link: Link) -> float:
+        """When this link is late with a request, if it stays silent; never (inf) if it owes none."""
+        after = self._config.late_after_s
+        times = []
+        for request in self._requests.pending():
+            sent = request.sent.get(link.id)
+            if sent is not None and not request.optional and not (self._statfs_denied and request.kind is Kind.STATFS):
+                times.append(sent + max(after, LATE_AFTER_S[request.kind]))
+        return min(times, default=math.inf)
+
     def _first_late(self) -> float | None:
         """When the current monitor will be late with something, if it stays silent; None if nothing is due."""
         link = self._current
         if link is None:
             return None
-        times = []
-        after = self._config.late_after_s
+        due = self._request_late(link)
         if link.keepalive_sent is not None:
-            times.append(link.keepalive_sent + after)
-        for request in self._requests.pending():
-            sent = request.sent.get(link.id)
-            if sent is not None and not request.optional and not (self._statfs_denied and request.kind is Kind.STATFS):
-                times.append(sent + max(after, LATE_AFTER_S[request.kind]))
-        return min(times, default=None)
+            due = min(due, link.keepalive_sent + self._config.late_after_s)
+        return None if due == math.inf else due
 
     def _late_since(self) -> float | None:
         """Since when the current monitor is late, None if it is not."""

@@ -44,6 +44,10 @@ HEALTH = {
     },
     "mutes": [],
 }
+DESCRIPTIONS = {
+    f"cmd{i:03}": {"sig": words.split(), "help": "", "module": "mon", "perm": "r", "flags": 0}
+    for i, words in enumerate(("health", "quorum_status", "osd tree", "osd getmap", "osd crush rule ls", "slow"))
+}
 QUORUM = {"quorum": [0, 1, 2], "quorum_names": ["a", "b", "c"], "quorum_leader_name": "a"}
 
 
@@ -115,6 +119,15 @@ def snapshot(now: Stamp | None = None) -> Snapshot:
     )
 
 
+class Question:
+    """A statfs without an answer, and those who wait for it."""
+
+    def __init__(self) -> None:
+        self.asked: Stamp | None = None
+        self.answered = trio.Event()
+        self.record: StatfsRecord | None = None
+
+
 class FakeSource:
     """Answers at once, unless told to be `silent`; counts what it is asked."""
 
@@ -126,10 +139,17 @@ class FakeSource:
         self.asked: Counter[str] = Counter()
         self.silent = False
         self._spoken = trio.Event()
+        self._open: Question | None = None  # stays open when those who asked it leave
+        self._next: Question | None = None
         self.statfs_error: Exception | None = None
         self.answers: dict[str, bytes | int | Exception] = {
             "health": json.dumps(HEALTH).encode(),
             "quorum_status": json.dumps(QUORUM).encode(),
+            "get_command_descriptions": json.dumps(DESCRIPTIONS).encode(),
+            "osd tree": b"ID  CLASS\n",
+            "osd getmap": bytes(range(256)),
+            "osd crush rule ls": b"\n[]",
+            "slow": b"at last",
         }
         self.numbers = KB
 
@@ -150,6 +170,12 @@ class FakeSource:
         self.silent = silent
         self._spoken.set()
         self._spoken = trio.Event()
+        for question in (self._open, self._next):
+            if not silent and question is not None:
+                self._ask(question)
+                self._answer(question)
+        if not silent:
+            self._open = self._next = None
 
     async def wait_change(self, seen: int) -> int:
         while self.generation == seen:
@@ -162,14 +188,36 @@ class FakeSource:
         await trio.lowlevel.checkpoint()
 
     async def statfs(self) -> StatfsRecord:
-        self.asked["statfs"] += 1
+        await trio.lowlevel.checkpoint()
         if self.statfs_error is not None:
             raise self.statfs_error
-        asked = self.now()
-        await self._speak()
-        record = StatfsRecord(self.numbers, None, asked, self.now())
-        self.publish(statfs=record)
-        return record
+        if not self.silent:
+            question = Question()
+            self._ask(question)
+            return self._answer(question)
+        if self._open is None:
+            question = self._open = Question()
+            self._ask(question)
+        else:
+            question = self._next = self._next or Question()
+        await question.answered.wait()
+        assert question.record is not None
+        return question.record
+
+    def statfs_open_since(self) -> float | None:
+        return self._open.asked.mono if self._open is not None and self._open.asked is not None else None
+
+    def _ask(self, question: Question) -> None:
+        if question.asked is None:
+            question.asked = self.now()
+            self.asked["statfs"] += 1
+
+    def _answer(self, question: Question) -> StatfsRecord:
+        assert question.asked is not None
+        question.record = StatfsRecord(self.numbers, None, question.asked, self.now())
+        question.answered.set()
+        self.publish(statfs=question.record)
+        return question.record
 
     async def command(self, command: Mapping[str, object]) -> CommandReply:
         words = str(command["prefix"])

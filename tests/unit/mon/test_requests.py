@@ -28,10 +28,10 @@ def test_callers_join_only_a_request_that_has_not_left() -> None:
     assert len(requests.pending()) == 1  # one on the wire
     answered = requests.answered(request.tid, Kind.STATFS)
     assert answered is request
-    assert request.waiters == [first, second]
+    assert list(request.waiters) == [first, second]
     following = requests.next_statfs(make, 0.3)
     assert following is not None
-    assert following.waiters == [late, later]
+    assert list(following.waiters) == [late, later]
     assert requests.next_statfs(make, 0.3) is None
     assert not requests.empty
 
@@ -63,7 +63,7 @@ def test_giving_up_forgets_a_command_but_not_a_statfs() -> None:
     assert requests.next_statfs(make, 0.0) is None
     command = requests.add(Kind.COMMAND, make, 0.0)
     one, two = requests.waiter(), requests.waiter()
-    command.waiters += [one, two]
+    command.waiters |= dict.fromkeys((one, two))
     requests.give_up(one)
     assert command in requests.pending()
     requests.give_up(two)
