@@ -6,6 +6,8 @@ call waits, and what it gets then.
 A call waits until `statfs_timeout` has passed since the oldest question that is still open, but at least for a grace
 period.  So the first calls of a fault wait a second; later ones know already that the answer is late, and wait only as
 long as a fresh answer is plausible.  The open question stays open: its answer is the sign that things are well again.
+They may be well for a moment only, as when one election follows the other: for a while after a wait in vain, a new
+question is given no more time than answers usually take, twice, as long as there is an answer that can stand in.
 The grace grows with the number of callers, for otherwise a thousand of them coming back every 50 ms would leave no
 time for anything else.
 """
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from cephmonfs.mon.snapshot import StatfsRecord
 
 _GRACE_S: Final = 0.05
+_DOUBT_S: Final = 10.0  # after a wait in vain
+_USUAL_MIN_S: Final = 0.05
+_USUAL_WEIGHT: Final = 0.1
 _GRACE_PER_CALLER_S: Final = 0.0005  # keeps 1000 callers of a silent cluster under 2000 calls a second
 
 BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -37,6 +42,8 @@ class StatfsGate:
         self._source = source
         self._settings = settings
         self._slots = slots
+        self._doubt_until = 0.0
+        self._usual_s = 0.0  # how long a fresh answer takes, over the last few
         # For `metrics`: calls by duration (the last bucket is "longer"), their total time, and what came out.
         self.durations = [0] * (len(BUCKETS_S) + 1)
         self.duration_sum_s = 0.0
@@ -63,18 +70,27 @@ class StatfsGate:
             if may_wait:
                 with trio.move_on_after(self._wait_s(now)):
                     try:
-                        return await self._source.statfs()
+                        record = await self._source.statfs()
                     except (SessionLost, RequestTimeout):
-                        pass
+                        return None
+                    self._usual_s += (trio.current_time() - now - self._usual_s) * _USUAL_WEIGHT
+                    return record
+                self._doubt_until = trio.current_time() + _DOUBT_S
         return None
 
     def _wait_s(self, now: float) -> float:
         timeout = self._settings.statfs_timeout
         grace = max(_GRACE_S, self._slots.waiting * _GRACE_PER_CALLER_S)
+        limit = timeout
+        if now < self._doubt_until and self._has_held():
+            limit = 2 * max(self._usual_s, _USUAL_MIN_S)
         since = self._source.statfs_open_since()
-        if since is None:
-            return timeout
-        return min(timeout, max(grace, since + timeout - now))
+        return min(timeout, max(grace, limit if since is None else since + limit - now))
+
+    def _has_held(self) -> bool:
+        snapshot = self._source.snapshot()
+        record = snapshot.statfs
+        return record is not None and self._settings.stands_in(snapshot.now.mono - record.asked.mono)
 
     def _held(self) -> StatfsRecord:
         snapshot = self._source.snapshot()
