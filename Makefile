@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit bench bench-docs install uninstall cluster cluster-down requirements compatibility clean
+.PHONY: help venv demo test lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages compatibility clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -67,6 +67,18 @@ cluster-down:  ## end the cluster in DIR
 
 requirements:  ## compile requirements/*.txt anew from pyproject.toml (wants pip-tools on PATH)
 	@tools/requirements.sh
+
+docs: venv  ## manual pages (man/, build/html/) and the tables in docs/ that are made from the code
+	@$(BIN)/python tools/docs.py
+
+dist: venv  ## wheel and sdist in dist/
+	@tools/package.sh dist
+
+deb:  ## a Debian package, on the distribution's own Python packages, in dist/
+	@tools/package.sh deb
+
+test-packages: dist deb  ## install them in fresh Debian 12 and 13 roots and mount there (slow)
+	@$(BIN)/pytest -q --packages tests/packaging
 
 compatibility: venv  ## docs/compatibility.md from a run of the whole matrix
 	@tools/cluster chroots >.venv/chroots.log
