@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INCREMENTALS_MIN: Final = 256 * 1024  # below this a chain of incrementals is no burden
-_INCREMENTALS_MAX: Final = 16 << 20  # a monitor that never sends the full map that it is asked for
+_INCREMENTALS_MAX: Final = 8 << 20  # a monitor that never sends the full map that it is asked for
 
 
 class MapStore:

@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import trio
 
@@ -460,9 +461,13 @@ async def fake_cluster(
     fakes = [FakeMonitor(monitors, rank) for rank in range(settings.mons)]
     async with trio.open_nursery() as nursery:
         for fake, listener in zip(fakes, listeners, strict=True):
-            nursery.start_soon(trio.serve_listeners, fake.serve, [listener])
+            nursery.start_soon(trio.serve_listeners, partial(_serve, fake), [listener])
         yield FakeCluster(fakes, monitors)
         nursery.cancel_scope.cancel()
+
+
+async def _serve(fake: FakeMonitor, stream: trio.abc.Stream) -> None:
+    await fake.serve(stream)  # looked up each time: a test may have put something else there
 
 
 def random_bytes(n: int) -> bytes:
