@@ -98,6 +98,12 @@ def _breakdown(data: dict[str, Any]) -> str:
             cells.append("" if cpu is None else table.number(cpu))
         heights.append(cells)
     header = ["", *(f"{what}, {n}" for n in CALLERS for what in ("1/s", "p50 us", "CPU us"))]
+    ceiling = figures["pyfuse3_64_per_s"]
+    note = (
+        "pyfuse3 reads one request in each pass of the loop, so its row is the ceiling of any file system on it: with "
+        f"64 callers {table.number(ceiling)} calls a second, {table.number(ceiling / figures['ceph_fuse_64_per_s'])} "
+        "times what ceph-fuse, with its threads, answers here.\n"
+    )
     return "\n".join(
         [
             "## Where the microseconds of one statfs go\n",
@@ -108,6 +114,7 @@ def _breakdown(data: dict[str, Any]) -> str:
             "Calls a second, p50, and the daemon's CPU per call, with 1, 8 and 64 callers: what each height can do "
             "at best.\n",
             table.markdown_table(heights, header),
+            note,
         ]
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -84,8 +85,13 @@ class CephFuse:
         return load("statvfs", self.path, callers=callers, seconds=seconds)
 
     def close(self) -> None:
+        """Unmount; now and then ceph-fuse does not come to an end then, and is helped."""
         run(["umount", self.path])
-        wait_gone(self.path)
+        try:
+            wait_gone(self.path, 5)
+        except AssertionError:
+            os.kill(self.pid, signal.SIGKILL)
+            wait_gone(self.path)
 
 
 class Librados:

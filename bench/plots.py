@@ -72,7 +72,7 @@ PLOTS: Final = (
                 (("cephmonfs_p99_us", "cephmonfs"), ("ceph-fuse_p99_us", "ceph-fuse"), ("librados_p99_us", "librados")),
                 log=True,
             ),
-            Panel("requests to a monitor per statfs", "", (("requests_per_statfs", "cephmonfs"),), log=True),
+            Panel("requests to a monitor per statfs", "", (("requests_per_statfs", "cephmonfs"),)),
         ),
     ),
     Plot(
@@ -114,10 +114,11 @@ def draw(plot: Plot, points: Sequence[Point], path: Path) -> None:
             axes.set_xlabel(plot.x)
             if plot.log_x:
                 axes.set_xscale("log")
-                axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_major_formatter("{x:,.10g}")
             if panel.log:
                 axes.set_yscale("log")
-                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_major_formatter("{x:,.10g}")
+                axes.yaxis.set_minor_formatter("")
             else:
                 axes.set_ylim(bottom=0)
             if any(label for _, label in panel.lines):
