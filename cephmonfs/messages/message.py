@@ -98,9 +98,7 @@ class Header2:
     @classmethod
     def decode(cls, cur: Cursor) -> Header2:
         """Read exactly one header."""
-        seq, tid, kind, priority, version, _pad, _off, ack, flags, compat, _reserved = _HEADER2.unpack(
-            cur.raw(HEADER2_SIZE)
-        )
+        seq, tid, kind, priority, version, _pad, _off, ack, flags, compat, _reserved = cur.unpack(_HEADER2)
         return cls(seq, tid, kind, priority, version, ack, compat, flags)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cephmonfs.wire.cursor import Cursor
     from cephmonfs.wire.encoder import Encoder
+
+_STATFS: Final = struct.Struct("<QQQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Statfs:
     @classmethod
     def decode(cls, cur: Cursor) -> Statfs:
         """Read the four numbers."""
-        return cls(cur.u64(), cur.u64(), cur.u64(), cur.u64())
+        return cls(*cur.unpack(_STATFS))
 
     def encode(self, enc: Encoder) -> None:
         """Append the four numbers."""

@@ -55,10 +55,14 @@ _SEED: Final = 0xFFFFFFFF
 _COMPLETE: Final = 0x0E
 _ABORTED: Final = 0x01
 _PREAMBLE = struct.Struct("<BBIHIHIHIHBB")
+_PREAMBLE_CRC = struct.Struct("<BBIHIHIHIHBBI")
 _CRC = struct.Struct("<I")
 _EPILOGUE_CRC1 = struct.Struct("<BIII")
 _EPILOGUE_CRC0 = struct.Struct("<BIIII")
 _EPILOGUE_SECURE: Final = 16
+_EPILOGUE: Final = bytes((_COMPLETE,)) + bytes(_EPILOGUE_SECURE - 1)
+_ALIGNMENTS: Final = ((0, 0, 0, 0), (8, 0, 0, 0), (8, 8, 0, 0), (8, 8, 8, 0), (8, 8, 8, 4096))  # by number of segments
+_PADDING: Final = tuple(bytes(-n % 16) for n in range(16))  # by length modulo 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +114,18 @@ def session_limits(preamble: Preamble) -> None:
 
 def pack_preamble(tag: int, segments: tuple[bytes, ...]) -> bytes:
     """Return the 32 bytes; alignment is 8, and 4096 for a message's data."""
-    fields: list[int] = []
-    for index in range(4):
-        if index < len(segments):
-            fields += (len(segments[index]), 4096 if index == 3 else 8)
-        else:
-            fields += (0, 0)
-    head = _PREAMBLE.pack(tag, len(segments), *fields, 0, 0)
+    l0, l1, l2, l3 = (*map(len, segments), 0, 0, 0)[:4]
+    a0, a1, a2, a3 = _ALIGNMENTS[len(segments)]
+    head = _PREAMBLE.pack(tag, len(segments), l0, a0, l1, a1, l2, a2, l3, a3, 0, 0)
     return head + _CRC.pack(raw_crc32c(head, 0))
 
 
-def parse_preamble(data: bytes) -> Preamble:
+def parse_preamble(cur: Cursor) -> Preamble:
     """Check crc, flags and number of segments before a length is believed."""
-    cur = Cursor(data, "preamble")
-    head = cur.raw(PREAMBLE_SIZE - 4)
-    if raw_crc32c(head, 0) != cur.u32():
+    start = cur.offset
+    tag, count, l0, _, l1, _, l2, _, l3, _, flags, _reserved, crc = cur.unpack(_PREAMBLE_CRC)
+    if raw_crc32c(cur.between(start, start + _PREAMBLE.size), 0) != crc:
         raise IntegrityError("preamble crc does not match")
-    tag, count, l0, _, l1, _, l2, _, l3, _, flags, _reserved = _PREAMBLE.unpack(head)
     if flags:
         raise ProtocolError(f"frame flags 0x{flags:x}: compression was never agreed")
     if not 1 <= count <= 4:
@@ -161,7 +160,7 @@ def _pad16(n: int) -> int:
 
 
 def _padded(segment: bytes) -> bytes:
-    return segment + bytes(-len(segment) % 16)
+    return segment + _PADDING[len(segment) & 15]
 
 
 class Layout(Protocol):
@@ -201,7 +200,7 @@ class CrcRev1:
 
     def open_head(self, head: bytes) -> Preamble:
         """Check the preamble."""
-        return parse_preamble(head)
+        return parse_preamble(Cursor(head, "preamble"))
 
     def body_size(self, preamble: Preamble) -> int:
         """Segments, crc, epilogue."""
@@ -237,7 +236,7 @@ class CrcRev0:
 
     def open_head(self, head: bytes) -> Preamble:
         """Check the preamble."""
-        return parse_preamble(head)
+        return parse_preamble(Cursor(head, "preamble"))
 
     def body_size(self, preamble: Preamble) -> int:
         """Segments and epilogue."""
@@ -260,30 +259,31 @@ class Nonces:
     Revision 1: le32 fixed, le64 counter per GCM message.  Revision 0: le32 counter per frame, 8 fixed bytes.
     """
 
-    __slots__ = ("_after", "_before", "_counter", "_first", "_form", "_mask", "_started")
+    __slots__ = ("_counter", "_first", "_fixed", "_form", "_mask", "_rev", "_started")
 
     def __init__(self, nonce: bytes, rev: int) -> None:
         cur = Cursor(nonce, "nonce")
+        self._rev = rev
+        self._form = struct.Struct("<4sQ" if rev else "<I8s")
         if rev:
-            fixed = cur.raw(4)
+            self._fixed = cur.raw(4)
             self._counter = cur.u64()
-            self._mask = 0xFFFFFFFFFFFFFFFF
-            self._before, self._after, self._form = fixed, b"", "<Q"
         else:
             self._counter = cur.u32()
-            tail = cur.raw(8)
-            self._mask = 0xFFFFFFFF
-            self._before, self._after, self._form = b"", tail, "<I"
+            self._fixed = cur.raw(8)
+        self._mask = 0xFFFFFFFFFFFFFFFF if rev else 0xFFFFFFFF
         self._first = self._counter
         self._started = False
 
     def peek(self) -> bytes:
         """Return the nonce that `next` returns next."""
-        return self._before + struct.pack(self._form, self._counter) + self._after
+        if self._rev:
+            return self._form.pack(self._fixed, self._counter)
+        return self._form.pack(self._counter, self._fixed)
 
     def next(self) -> bytes:
         """Return a nonce never returned before; raises ProtocolError when they are used up."""
-        if self._started and self._counter == self._first:
+        if self._counter == self._first and self._started:
             raise ProtocolError("nonces are used up")
         self._started = True
         nonce = self.peek()
@@ -312,14 +312,13 @@ class SecureRev1:
             out = seal(nonces.next(), pack_preamble(tag, segments) + padded[:_INLINE])
             out += seal(nonces.next(), padded[_INLINE:])
         if len(segments) > 1:
-            tail = b"".join((*map(_padded, segments[1:]), bytes((_COMPLETE,)), bytes(_EPILOGUE_SECURE - 1)))
-            out += seal(nonces.next(), tail)
+            out += seal(nonces.next(), b"".join((*map(_padded, segments[1:]), _EPILOGUE)))
         return out
 
     def open_head(self, head: bytes) -> Preamble:
         """Check the tag, then the preamble."""
         cur = Cursor(self._gcm.open(self._nonces.next(), head), "preamble")
-        preamble = parse_preamble(cur.raw(PREAMBLE_SIZE))
+        preamble = parse_preamble(cur)
         self._inline = cur.raw(_INLINE)
         return preamble
 
@@ -343,7 +342,7 @@ class SecureRev1:
             tail = Cursor(self._gcm.open(self._nonces.next(), cur.rest()), "frame")
             for n in rest:
                 segments.append(tail.raw(n))
-                tail.skip(_pad16(n) - n)
+                tail.skip(-n & 15)
             aborted = _late_status(tail.u8())
         return Frame(preamble.tag, tuple(segments), aborted)
 
@@ -365,7 +364,7 @@ class SecureRev0:
 
     def open_head(self, head: bytes) -> Preamble:
         """Decrypt the preamble ahead of its tag."""
-        return parse_preamble(self._head.head(self._nonces.peek(), head))
+        return parse_preamble(Cursor(self._head.head(self._nonces.peek(), head), "preamble"))
 
     def body_size(self, preamble: Preamble) -> int:
         """Segments, epilogue, tag."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cephmonfs.errors import DecodeError, UnknownEncoding
 from cephmonfs.wire import limits
@@ -115,6 +115,10 @@ class Cursor:
         pos = self._take(8)
         sec, nsec = struct.unpack_from("<II", self._buf, pos)
         return Utime(sec, nsec)
+
+    def unpack(self, form: struct.Struct) -> tuple[Any, ...]:
+        """Read a record of fixed layout at once; much faster than field by field."""
+        return form.unpack_from(self._buf, self._take(form.size))
 
     def raw(self, n: int) -> bytes:
         """Read n bytes without a length in front."""
