@@ -267,15 +267,16 @@ class MonClient:
                 self._nursery.start_soon(self._drain, link, wire)
 
     async def _drain(self, link: LinkId, wire: _Wire) -> None:
-        """Send what the socket did not take at once."""
-        with wire.scope:
+        """Send what the socket did not take at once; it may come to that more than once in the life of a link."""
+        with trio.CancelScope() as wire.scope:
             try:
                 while wire.backlog and wire.sock.fileno() >= 0:  # trio must never wait for a closed one
                     await trio.lowlevel.wait_writable(wire.sock)
-                    sent = wire.sock.send(wire.backlog)
+                    try:
+                        sent = wire.sock.send(wire.backlog)
+                    except BlockingIOError:
+                        continue  # not writable after all
                     del wire.backlog[:sent]
-            except BlockingIOError:
-                pass
             except trio.ClosedResourceError:
                 return
             except OSError as exc:
