@@ -346,16 +346,13 @@ class MonSession:
         """Return when (monotonic) `handle_timeout` wants to be called, None for never."""
         if self._closed:
             return None
-        times: list[float] = []
-        for link in self._links.values():
-            times.append(self._link_due(link))
-        if self._current is None or self._late_since() is not None:
+        times = [self._link_due(link) for link in self._links.values()]
+        late = self._first_late()
+        if self._current is None or (late is not None and late <= self._now.mono):
             if len(self._links) < self._max_links():
                 times.append(max(self._next_hedge, self._hunt.next_time()))
-        else:
-            due = self._first_late()
-            if due is not None:
-                times.append(due)
+        elif late is not None:
+            times.append(late)
         if self._probe is not None and self._current is not None and self._waits_for_probe():
             times.append(self._probe.answered + _PROBE_GRACE_S)
         if self._renew_after is not None and self._current is not None:
@@ -538,6 +535,8 @@ class MonSession:
 
     def _request_late(self, link: Link) -> float:
         """When this link is late with a request, if it stays silent; never (inf) if it owes none."""
+        if self._requests.empty:
+            return math.inf
         after = self._config.late_after_s
         times = []
         for request in self._requests.pending():
