@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the generated parts of the documentation, from the tables in the code.
 
-    tools/docs.py            write docs/files.md, docs/options.md, man/*, build/html/*
+    tools/docs.py            write docs/files.md, docs/options.md, man/*, contrib/completion/*, build/html/*
     tools/docs.py --check    exit 1 if what is committed is not what would be written
 
 The manual pages have one source each, docs/man/NAME.SECTION.rst; docutils makes man and HTML of it.
@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from cephmonfs import __version__  # noqa: E402
 from cephmonfs.cli.main import COMMANDS  # noqa: E402
-from cephmonfs.config.options import OPTIONS, Option  # noqa: E402
+from cephmonfs.config.monaddr import MsMode  # noqa: E402
+from cephmonfs.config.options import LOG_LEVELS, OPTIONS, Option  # noqa: E402
 from cephmonfs.fs.tree import ROWS, Kind, Row  # noqa: E402
 
 GENERATED = "<!-- made by tools/docs.py from the tables in the code; `make docs` writes it anew -->"
@@ -109,8 +110,8 @@ def md_options() -> Iterator[str]:
         default = option.default.replace("|", "\\|") or "-"
         yield f"| `{option.spelled}`{also} | {default} | {option.doc.replace('|', chr(92) + '|')} |"
     yield "\n## Everything else\n"
-    yield "What mount(8), fstab and systemd pass (`_netdev`, `nofail`, `noatime`, `user`, `x-*`...) and the options that"
-    yield "only concern CephFS are accepted and have no effect. Any other is an error that names the nearest known one;"
+    yield "What mount(8), fstab and systemd pass (`_netdev`, `nofail`, `noatime`, `user`, `x-*`...) and the options"
+    yield "that only concern CephFS are accepted and have no effect. Any other is an error that names the nearest known one;"
     yield "`-s` lets it pass. A mount is always `ro,nosuid,nodev,noexec`."
 
 
@@ -138,11 +139,69 @@ def html(path: Path) -> str:
     return text.replace("</head>", f"<style>{CSS}</style>\n</head>")
 
 
+COMPLETION = r"""# bash completion for cephmonfs and mount.cephmon; made by tools/docs.py
+_cephmonfs() {
+    local cur prev commands options files
+    commands="@COMMANDS@"
+    options="@OPTIONS@"
+    files="@FILES@"
+    COMPREPLY=()
+    cur=${COMP_WORDS[COMP_CWORD]}
+    prev=${COMP_WORDS[COMP_CWORD - 1]}
+    # bash splits at "=": put "ms_mode=" and what follows together again
+    case $prev in
+        -o)
+            local head="" last=$cur
+            case $cur in *,*) head=${cur%,*}, last=${cur##*,} ;; esac
+            mapfile -t COMPREPLY < <(compgen -P "$head" -W "$options" -- "$last")
+            [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
+            return
+            ;;
+        =)
+            case ${COMP_WORDS[COMP_CWORD - 2]##*,} in
+                ms_mode) mapfile -t COMPREPLY < <(compgen -W "@MODES@" -- "$cur") ;;
+                log_level) mapfile -t COMPREPLY < <(compgen -W "@LEVELS@" -- "$cur") ;;
+                secretfile | keyring | conf) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+            esac
+            return
+            ;;
+        get)
+            mapfile -t COMPREPLY < <(compgen -W "$files" -- "$cur")
+            return
+            ;;
+    esac
+    if [[ $COMP_CWORD -eq 1 && ${COMP_WORDS[0]##*/} == cephmonfs ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
+    elif [[ $cur == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "-o -f -s -v --help" -- "$cur")
+    else
+        mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+    fi
+}
+complete -F _cephmonfs cephmonfs mount.cephmon cephmon
+"""
+
+
+def completion() -> str:
+    options: list[str] = []
+    for option in OPTIONS:
+        options.append(f"{option.name}=" if option.parse else option.name)
+        if option.negatable:
+            options.append(f"no{option.name}")
+    paths = [row.path for row in ROWS if row.path and "*" not in row.path and row.kind is not Kind.DIRECTORY]
+    words = {"COMMANDS": COMMANDS, "OPTIONS": options, "FILES": paths, "MODES": MsMode, "LEVELS": LOG_LEVELS}
+    text = COMPLETION
+    for name, values in words.items():
+        text = text.replace(f"@{name}@", " ".join(values))
+    return text
+
+
 def outputs() -> dict[Path, str]:
     """What is committed."""
     found = {
         ROOT / "docs" / "files.md": "\n".join(md_files()) + "\n",
         ROOT / "docs" / "options.md": "\n".join(md_options()) + "\n",
+        ROOT / "contrib" / "completion" / "cephmonfs.bash": completion(),
     }
     for page in PAGES:
         found[ROOT / "man" / page.stem] = man(page)
@@ -156,7 +215,7 @@ def main() -> int:
             print(f"{path.relative_to(ROOT)} is not what the tables say: make docs", file=sys.stderr)
         return bool(stale)
     for path, text in outputs().items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     target = ROOT / "build" / "html"
     target.mkdir(parents=True, exist_ok=True)

@@ -31,12 +31,20 @@ case ${1:-} in
             mkdir -p "$DESTDIR$MANDIR/man${page##*.}"
             install -m 644 "$page" "$DESTDIR$MANDIR/man${page##*.}/"
         done
+        completions="$DESTDIR${MANDIR%/man}/bash-completion/completions"
+        mkdir -p "$completions"
+        for name in cephmonfs mount.cephmon cephmon; do
+            install -m 644 contrib/completion/cephmonfs.bash "$completions/$name"
+        done
         say "$SBINDIR/mount.cephmon, $BINDIR/cephmonfs, $BINDIR/cephmon; environment in $PREFIX"
         ;;
     uninstall)
         rm -f "$DESTDIR$SBINDIR/mount.cephmon" "$DESTDIR$BINDIR/cephmonfs" "$DESTDIR$BINDIR/cephmon"
         for page in $(pages); do
             rm -f "$DESTDIR$MANDIR/man${page##*.}/${page##*/}"
+        done
+        for name in cephmonfs mount.cephmon cephmon; do
+            rm -f "$DESTDIR${MANDIR%/man}/bash-completion/completions/$name"
         done
         rm -rf "$DESTDIR$PREFIX/venv"
         rmdir "$DESTDIR$PREFIX" 2>/dev/null || true
