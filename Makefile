@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages compatibility clean
+.PHONY: help venv demo test lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages compatibility clean fuzz audit security-table
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -64,6 +64,17 @@ cluster:  ## a real throw-away Ceph cluster: RELEASE=nautilus|pacific|reef|tenta
 
 cluster-down:  ## end the cluster in DIR
 	@tools/cluster down --dir "$(DIR)"
+
+RUNS ?= 1000000
+
+fuzz:  ## throw RUNS (1000000) damaged inputs at everything that reads what monitors send; GUIDED=1: by coverage (atheris)
+	@tools/fuzz.sh "$(RUNS)" $(if $(GUIDED),guided)
+
+audit:  ## bandit, pip-audit, and a bill of materials in build/sbom.cdx.json
+	@tools/audit.sh
+
+security-table:  ## write the table of docs/security.md anew from the tests
+	@$(BIN)/python -m tests.security.published
 
 requirements:  ## compile requirements/*.txt anew from pyproject.toml (wants pip-tools on PATH)
 	@tools/requirements.sh

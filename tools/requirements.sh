@@ -11,3 +11,5 @@ compile "$@" --extra watch --output-file requirements/runtime.txt pyproject.toml
 compile "$@" --constraint requirements/runtime.txt --extra watch --extra dev --output-file requirements/dev.txt pyproject.toml
 compile "$@" --output-file requirements/build.txt requirements/build.in
 compile "$@" --output-file requirements/bench.txt requirements/bench.in
+compile "$@" --output-file requirements/fuzz.txt requirements/fuzz.in
+compile "$@" --output-file requirements/audit.txt requirements/audit.in

@@ -1,13 +1,12 @@
 """The same targets with libFuzzer behind them: coverage chooses what is mutated further.
 
-    python -m tests.fuzz.guided TARGET [--record FILE] [libFuzzer options: -runs=N -max_total_time=S CORPUS_DIR]
+    python -m tests.fuzz.guided TARGET [libFuzzer options: -runs=N -max_total_time=S CORPUS_DIR]
 
 Needs the package atheris (requirements/fuzz.txt), which nothing else here does.
 """
 
 from __future__ import annotations
 
-import atexit
 import sys
 from pathlib import Path
 
@@ -16,15 +15,12 @@ import atheris
 with atheris.instrument_imports(include=["cephmonfs"]):
     from tests.fuzz.targets import targets
 
-from tests.fuzz.run import Stats, corpus, execute, record
+from tests.fuzz.run import Stats, corpus, execute
 
 
 def main() -> None:
     """Fuzz one target; libFuzzer ends the process."""
     name, *options = sys.argv[1:]
-    totals = None
-    if options[:1] == ["--record"]:
-        totals, options = Path(options[1]), options[2:]
     target, seeds = targets()[name]
     stats, out = Stats(), Path("fuzz-findings")
     directory = next((Path(word) for word in options if not word.startswith("-")), None)
@@ -33,8 +29,6 @@ def main() -> None:
         for number, data in enumerate((*seeds, *corpus(name))):
             if len(data) <= 4096 or number == 0:
                 (directory / f"seed-{number:03}").write_bytes(data)
-    if totals is not None:
-        atexit.register(lambda: record(totals, stats))
     atheris.Setup([sys.argv[0], *options], lambda data: execute(name, target, data, stats, out))
     atheris.Fuzz()
 

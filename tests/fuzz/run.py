@@ -1,6 +1,6 @@
 """Throws damaged recordings at every target and counts.
 
-    python -m tests.fuzz.run [--runs N] [--seconds S] [--seed X] [--target NAME]... [--out DIR] [--record FILE]
+    python -m tests.fuzz.run [--runs N] [--seconds S] [--seed X] [--target NAME]... [--out DIR]
 
 The inputs are mutated recordings, reproducible from the seed; guided.py lets coverage choose them.  An exception that
 is not one of the package's own, and an input that takes too long, are written to DIR and end the run with status 1.
@@ -9,7 +9,6 @@ is not one of the package's own, and an input that takes too long, are written t
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import resource
 import sys
@@ -167,24 +166,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--target", action="append", choices=sorted(targets()))
     parser.add_argument("--out", type=Path, default=Path("fuzz-findings"))
-    parser.add_argument("--record", type=Path, help="add the counts to this JSON file")
     args = parser.parse_args(argv)
     names = args.target or sorted(targets())
     began = time.monotonic()
     stats = run(names, args.runs, args.seconds, args.seed, args.out)
     print(stats.text(time.monotonic() - began))
-    if args.record:
-        record(args.record, stats)
     return 1 if stats.findings else 0
-
-
-def record(path: Path, stats: Stats) -> None:
-    """Add what was run to a file of totals."""
-    totals = json.loads(path.read_text()) if path.exists() else {}
-    for name, count in stats.runs.items():
-        totals[name] = totals.get(name, 0) + count
-    totals["findings"] = totals.get("findings", 0) + stats.findings
-    path.write_text(json.dumps(totals, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
