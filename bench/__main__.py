@@ -38,7 +38,11 @@ def _table(options: argparse.Namespace) -> dict[str, Any]:
 def _growth(options: argparse.Namespace) -> dict[str, Any]:
     from bench import growth
 
-    return growth.measure(options.only, quick=options.quick, mounts=options.mounts)
+    measured: dict[str, Any] = growth.measure(options.only, quick=options.quick, mounts=options.mounts)
+    before = options.out / "growth.json"
+    if options.only and before.exists():  # the other parts stay
+        measured["growth"] = {**json.loads(before.read_text())["growth"], **measured["growth"]}
+    return measured
 
 
 def _breakdown(options: argparse.Namespace) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The JSON is kept beside the plots, so the page can be made again without measuri
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,13 @@ What a mount costs, beside ceph-fuse and librados on the same real cluster (thre
 MDS; all on this one machine, everybody in secure mode), in interleaved rounds. `make bench` prints the table below,
 `make bench BENCH_ARGS=--quick` a rough one in a minute, `make bench-docs` measures everything and writes this page.
 The callers are threads of a small C program (`bench/c/load.c`), because a caller in Python would measure itself.
+
+Rows without a goal are there to explain the others. Idle mounts are watched side by side: CPU and wake-ups from
+`/proc`, messages as TCP segments with data by `ss`, so keepalives count as well. Requests per statfs are counted twice,
+by `session/stats` and by the monitors' own counters, less what these receive anyway. The loop's stall is the longest
+pass of trio's loop around the arrival of a map, in the real client, session and file system, beside embedded monitors
+that send a new epoch of each map all the time. The simulated day runs the same on a mock clock, with df every ten
+seconds and all files that monitoring reads every minute.
 
 Daemons, monitors and callers share the machine's cores, so look at the ratios; they are of medians, and those of the
 single rounds stand beside them. No test depends on any of this.
@@ -52,7 +60,12 @@ _HEIGHTS: Final = (
 
 def _facts(data: dict[str, Any]) -> str:
     facts = {"date": data["date"], **data["facts"]}
-    return "```\n" + table.heading(facts) + "```\n"
+    text = "```\n" + table.heading(facts) + "```\n"
+    match = re.match(r"[\d.]+", facts.get("load", ""))
+    cores = re.match(r"\d+", facts.get("machine", ""))
+    if match and cores and float(match[0]) > float(cores[0]):
+        text += "\nThe machine was busy with other work then (see the load): these figures are rough.\n"
+    return text
 
 
 def _table(data: dict[str, Any]) -> str:
