@@ -22,13 +22,18 @@ class Notifier:
             self._watchdog_s = int(usec) / 1e6
 
     @property
+    def heard(self) -> bool:
+        """Whether somebody listens."""
+        return self._path.startswith(("/", "@"))
+
+    @property
     def watchdog_interval_s(self) -> float | None:
         """How often WATCHDOG=1 is due: half of what systemd allows; None without a watchdog."""
         return self._watchdog_s / 2 if self._path and self._watchdog_s else None
 
     def send(self, *lines: str) -> bool:
         """Send state lines such as "READY=1"; newlines inside one are replaced.  Returns whether it left."""
-        if not self._path.startswith(("/", "@")):
+        if not self.heard:
             return False
         address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
         message = "\n".join(line.replace("\n", " ") for line in lines).encode("utf-8", "replace")

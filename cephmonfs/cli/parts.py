@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.cli.serve import Client, Parts
@@ -38,7 +37,7 @@ async def prepare(config: MountConfig) -> AsyncIterator[MountConfig]:
 
     async with run_monitors(DemoSettings(mons=config.demo.mons, seed=config.demo.seed)) as demo:
         targets = tuple(MonTarget(host, port, "v2") for _, host, port in demo.addrs)
-        yield replace(config, targets=targets, entity=demo.entity, key=demo.key, fsid=str(demo.fsid))
+        yield config.effective(targets=targets, entity=demo.entity, key=demo.key, fsid=str(demo.fsid))
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ Order of an end, whether by umount or by a signal: the file system stops, the mo
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -23,12 +24,14 @@ from cephmonfs.cli import privileges
 from cephmonfs.cli.daemon import Exit, Reporter, detach
 from cephmonfs.cli.logs import start_logging
 from cephmonfs.cli.notify import Notifier
-from cephmonfs.errors import CephMonFSError, ConfigError, RequestTimeout
+from cephmonfs.config.monaddr import PORT_V1
+from cephmonfs.errors import CephMonFSError, ConfigError, NotPermitted, RequestTimeout, SessionLost
 from cephmonfs.fs.source import Source
 from cephmonfs.mon.snapshot import State
+from cephmonfs.runtime.clock import BootClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
     from cephmonfs.config.mountconfig import MountConfig
     from cephmonfs.fs.logring import LogRing
@@ -43,6 +46,10 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Handlers end by their own deadlines, mostly at once; past this they are cancelled, so that SIGTERM takes < 2 s.
 _STOP_PATIENCE_S: Final = 1.0
 _UNMOUNT_PATIENCE_S: Final = 1.5
+_STATUS_EVERY_S: Final = 0.5  # each answered statfs is a change too
+_FIRST_ANSWER_S: Final = 5.0
+_SILENT_S: Final = 2.5  # the session needs 1.5 to tell missing caps
+_MOST_MONS: Final = 5  # whose failures one line holds
 
 
 class Client(Source, Protocol):
@@ -71,6 +78,8 @@ class Parts(Generic[Ops]):
 def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any] | None = None) -> int:
     """Run until unmounted or told to stop; returns the exit status."""
     ring = start_logging(config.log_level, foreground=config.foreground)
+    for notice in config.notices:
+        log.info("%s", notice)
     os.chdir("/")  # never hold a directory, least of all our own mount point
     os.umask(0o077)
     try:
@@ -78,7 +87,7 @@ def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any] | None =
             from cephmonfs.cli.parts import real_parts
 
             parts = real_parts()
-        return trio.run(partial(serve, config, report, parts, ring), strict_exception_groups=True)
+        return trio.run(partial(serve, config, report, parts, ring), clock=BootClock(), strict_exception_groups=True)
     except BaseException as exc:
         ours = first_of(CephMonFSError, exc)
         if ours is not None:
@@ -140,11 +149,40 @@ class _Stop:
 
 
 async def first_session(client: Client, config: MountConfig) -> None:
-    """Wait for it.  Raises RequestTimeout that tells what happened at each monitor."""
-    with trio.move_on_after(config.mount_timeout) as scope:
+    """Wait for it, and for a first answer.
+
+    Raises RequestTimeout that tells what happened at each monitor, or what the monitors say for good: a refused key,
+    caps that do not cover a statfs, no such pool or file system.
+    """
+    opened = False
+    with trio.move_on_after(config.mount_timeout):
         await client.wait_open()
-    if scope.cancelled_caught:
+        opened = True
+        with trio.move_on_after(_FIRST_ANSWER_S):
+            try:
+                await first_answer(client)
+            except (RequestTimeout, SessionLost):
+                pass  # there was a session; from here on the file system tells how it goes
+    if not opened:
         raise RequestTimeout(timeout_sentence(client.snapshot(), config, client.resolve_error))
+
+
+async def first_answer(client: Client) -> None:
+    """Wait for a statfs.  Raises NotPermitted when the caps do not cover it.
+
+    A monitor answers such a statfs with silence, and an error to a command that wants the same caps.  Where the caps
+    cover not even small commands the session has found out by itself by then.
+    """
+    with trio.move_on_after(_SILENT_S):
+        await client.statfs()
+        return
+    reply = await client.command({"prefix": "pg stat", "format": "json"})
+    if reply.result == -errno.EACCES:
+        entity = client.snapshot().entity
+        raise NotPermitted(
+            f"{entity} may connect but not ask for the space: it needs mon 'allow r' (or at least 'allow service pg r')"
+        )
+    await client.statfs()
 
 
 def timeout_sentence(snapshot: Snapshot, config: MountConfig, resolve_error: str = "") -> str:
@@ -155,11 +193,20 @@ def timeout_sentence(snapshot: Snapshot, config: MountConfig, resolve_error: str
         return resolve_error
     if not config.targets and config.dns_srv and not snapshot.last_error:
         return f"no monitor address: no name server answered within {config.mount_timeout:g} s for {config.dns_srv}"
-    tried = [(f"{view.name} {view.addrs}", view.last_error) for view in snapshot.mons if view.last_error]
-    what = "; ".join(f"{mon}: {error}" for mon, error in tried) or snapshot.last_error or "no answer"
-    count = len(snapshot.mons) or len(config.targets)
+    tried = list(dict.fromkeys(snapshot.errors.values())) or [snapshot.last_error or "no answer"]
+    count = max(len(tried), len(snapshot.mons) or len(config.targets))
     who = "the monitor did not answer" if count == 1 else f"none of {count} monitors answered"
-    return f"{who} in {config.mount_timeout:g} s: {what}"
+    more = f"; and {len(tried) - _MOST_MONS} more" if len(tried) > _MOST_MONS else ""
+    return f"{who} in {config.mount_timeout:g} s: {'; '.join(tried[:_MOST_MONS])}{more}{_advice(tried, config)}"
+
+
+def _advice(tried: Sequence[str], config: MountConfig) -> str:
+    """What to do, where that shows in what all monitors did."""
+    if config.notices and any(": connect: " in error for error in tried):
+        return f". Monitors that speak only the v1 protocol, at port {PORT_V1}, want ms_mode=legacy"
+    if all(": auth: " in error and "closed" in error for error in tried):
+        return ". Monitors that break off there have no quorum: ceph daemon mon.NAME mon_status, on their hosts"
+    return ""
 
 
 def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
@@ -320,7 +367,8 @@ async def _announce(
     async with trio.open_nursery() as nursery:
         if interval := notifier.watchdog_interval_s:
             nursery.start_soon(_watchdog, notifier, interval)
-        nursery.start_soon(_tell_status, notifier, client)
+        if notifier.heard:
+            nursery.start_soon(_tell_status, notifier, client)
 
 
 async def _watchdog(notifier: Notifier, interval_s: float) -> None:
@@ -337,6 +385,7 @@ async def _tell_status(notifier: Notifier, client: Client) -> None:
         if status != told:
             notifier.send(f"STATUS={status}")
             told = status
+        await trio.sleep(_STATUS_EVERY_S)
 
 
 def session_status(snapshot: Snapshot) -> str:

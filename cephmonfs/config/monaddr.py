@@ -101,6 +101,20 @@ def targets_for_mode(targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[Cand
     return tuple(found)
 
 
+def on_v2(targets: tuple[MonTarget, ...]) -> tuple[MonTarget, ...]:
+    """Take hosts that were only named at v1's own port at v2's.
+
+    For a mount that did not say how it wants to speak: a line of fstab that once was the kernel's has `HOST:6789`.
+    """
+    others = {target.host for target in targets if target.protocol != "v1"}
+    return _unique(
+        MonTarget(target.host, PORT_V2, "v2")
+        if target.protocol == "v1" and target.port in (None, PORT_V1) and target.host not in others
+        else target
+        for target in targets
+    )
+
+
 def _wrong_protocol(target: MonTarget, mode: MsMode) -> ConfigError:
     host = f"[{target.host}]" if ":" in target.host else target.host
     if mode is MsMode.LEGACY:

@@ -9,13 +9,21 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from cephmonfs.auth.keyring import Keyring, parse_key
 from cephmonfs.config.cephconf import DEFAULT_PATH, CephConf, cluster_name
 from cephmonfs.config.machine import user_exists
-from cephmonfs.config.monaddr import MonTarget, MsMode, parse_slash_list, parse_targets, targets_for_mode
+from cephmonfs.config.monaddr import (
+    PORT_V2,
+    MonTarget,
+    MsMode,
+    on_v2,
+    parse_slash_list,
+    parse_targets,
+    targets_for_mode,
+)
 from cephmonfs.config.options import HIDDEN, OPTIONS, ParsedOptions, parse_options
 from cephmonfs.config.source import Source, parse_fsid, parse_source
 from cephmonfs.errors import ConfigError
@@ -84,7 +92,29 @@ class MountConfig:
     origins: Mapping[str, str]  # option name -> where its value came from
     shown: Mapping[str, str]  # option name -> its value as text, secrets hidden
     ignored: tuple[str, ...]  # options without effect
-    warnings: tuple[str, ...]  # to be told once the mount is up
+    warnings: tuple[str, ...]  # for the user, at once
+    notices: tuple[str, ...] = ()  # for the log
+
+    @property
+    def any_protocol(self) -> bool:
+        """True when nobody said how to speak, so that an address of the v1 protocol stands for its host."""
+        return "ms_mode" not in self.origins
+
+    @property
+    def conf_path(self) -> str:
+        """The ceph.conf that was, or would have been, read."""
+        return self.shown.get("conf", DEFAULT_PATH)
+
+    def effective(self, **changes: Any) -> MountConfig:
+        """Return the same with what came out different at the start, so that `lines` tells it."""
+        new = replace(self, **changes)
+        shown = {
+            "name": str(new.entity),
+            "secret": HIDDEN if new.key else "-",
+            "fsid": new.fsid or "-",
+            "mon_addr": _show_targets(new.targets),
+        }
+        return replace(new, shown={**self.shown, **shown})
 
     def lines(self) -> str:
         """Return the content of the file `config`: `name value  # origin`, one option a line."""
@@ -122,6 +152,7 @@ class _Resolver:
     source: Source = field(default_factory=Source)
     options: ParsedOptions = field(default_factory=ParsedOptions)
     warnings: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     _conf: CephConf | None = None
     _conf_read: bool = False
 
@@ -148,6 +179,8 @@ class _Resolver:
         else:
             targets, fsid = self._targets(fsid)
             if targets:
+                if "ms_mode" not in self.options.values:
+                    targets = self._on_v2(targets)
                 targets_for_mode(targets, mode)
             else:
                 conf = self._load_conf()
@@ -187,7 +220,7 @@ class _Resolver:
             "name": str(entity),
             "secret": HIDDEN if found.key else "-",
             "fsid": fsid or "-",
-            "mon_addr": "/".join(map(str, targets)) or "-",
+            "mon_addr": _show_targets(targets),
         }
         return MountConfig(
             source=self.source_text,
@@ -203,6 +236,7 @@ class _Resolver:
             shown=shown,
             ignored=tuple(self.options.ignored + self.options.unknown),
             warnings=tuple(self.warnings),
+            notices=tuple(self.notices),
             **config,
         )
 
@@ -330,6 +364,16 @@ class _Resolver:
             fsid = known
         return targets, fsid
 
+    def _on_v2(self, targets: tuple[MonTarget, ...]) -> tuple[MonTarget, ...]:
+        """The kernel's default was the v1 protocol, ours is v2: old lines mean the hosts."""
+        found = on_v2(targets)
+        if found != targets:
+            self.notices.append(
+                f"monitors given at the v1 port are asked at port {PORT_V2}, for the v2 protocol: "
+                f"{', '.join(map(str, found))} (ms_mode=legacy: v1, neither encrypted nor signed)"
+            )
+        return found
+
     # ---- the key -------------------------------------------------------------------------------------------------
 
     def _key(self) -> _Key:
@@ -446,6 +490,10 @@ def _entity_of(text: str) -> EntityName:
     if not re.fullmatch(r"[^\s\[\]=,@/]+", entity.id):
         raise ConfigError(f'name={text} is no user of a cluster: wanted "df" or "client.df"')
     return entity
+
+
+def _show_targets(targets: tuple[MonTarget, ...]) -> str:
+    return "/".join(map(str, targets)) or "-"
 
 
 def _same(name: str, option: str, said: str) -> bool:

@@ -607,6 +607,8 @@ class MonSession:
     def _send_request(self, link: Link, request: Request) -> None:
         if self._monmap is None or link.id in request.sent:
             return
+        if request.kind is Kind.STATFS and not self._statfs_meant():
+            return
         self._send(link, request.make(self._monmap.fsid.bytes), request.tid)
         request.sent[link.id] = self._now.mono
         request.sends += 1
@@ -647,11 +649,14 @@ class MonSession:
             case mon.MMDSMap():
                 self._check_fsid(UUID(bytes=payload.fsid))
                 self._on_mdsmap(link, payload)
+                self._settle_statfs()
             case mon.MFSMap():
                 self._on_fsmap(link, payload)
+                self._settle_statfs()
             case mon.MOSDMap():
                 self._check_fsid(UUID(bytes=payload.fsid))
                 self._on_osdmap(link, payload)
+                self._settle_statfs()
             case mon.MMgrMap():
                 self._got_map("mgrmap", payload.epoch, payload.mgrmap)
             case auth.MAuthReply():
@@ -897,7 +902,29 @@ class MonSession:
             return NotPermitted(f"{self._config.identity.entity} may not read the osdmap that names pools")
         if self._fs_missing:
             return NoData(f"the cluster has no file system {self._config.fs}")
+        if self._config.fs is not None and "fsmap" in self._denied:
+            return NotPermitted(f"{self._config.identity.entity} may not read the fsmap that names file systems")
         return None
+
+    def _statfs_meant(self) -> bool:
+        """Whether the maps have come that tell what a statfs is about: before them it would be of the whole cluster."""
+        if self._config.pool is not None:
+            return self._maps.get("osdmap") is not None or "osdmap" in self._unread
+        if self._config.fs is None or not self._awaited("mdsmap"):
+            return True
+        return self._fscid is None and not self._awaited("fsmap")
+
+    def _settle_statfs(self) -> None:
+        """A map came, or will not: a statfs that waited for it leaves now, or is told why it cannot."""
+        # after a refusal for caps each new session asks on nobody's behalf
+        problem = None if self._statfs_denied else self._statfs_problem()
+        if problem is not None:
+            if waiters := self._requests.fail_statfs():
+                self._events.append(Failed(waiters, problem))
+            return
+        for request in self._requests.pending():
+            if request.kind is Kind.STATFS:
+                self._send_everywhere(request)
 
     def _make_statfs(self, fsid: bytes) -> ToMonitor:
         return mon.MStatfs(fsid, self._statfs_pool())
@@ -973,6 +1000,7 @@ class MonSession:
                 if wanted and self._awaited(name) and not self._no_mdsmap(name):
                     self._denied.add(name)
                     self._changed.add(name)
+            self._settle_statfs()
             if probe.result == EACCES and self._statfs is None and self._requests.statfs_sent_before(probe.answered):
                 self._fail_statfs_for_caps()
         self._probe = None

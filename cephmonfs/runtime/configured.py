@@ -14,7 +14,7 @@ import trio
 
 from cephmonfs.config import srv
 from cephmonfs.config.monaddr import Candidate as Endpoint
-from cephmonfs.config.monaddr import MonTarget, MsMode, targets_for_mode
+from cephmonfs.config.monaddr import MonTarget, MsMode, on_v2, targets_for_mode
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.mon.hunt import Candidate
@@ -58,12 +58,15 @@ class ConfiguredMonitors:
         self._targets = config.targets
         self._srv = config.dns_srv
         self._mode = config.ms_mode
+        self._any_protocol = config.any_protocol
+        self._conf_path = config.conf_path
 
     async def __call__(self) -> tuple[Candidate, ...]:
         """Return every address that can be had now.  Raises ConfigError when there is none at all."""
         ranked: list[tuple[MonTarget, int, int]] = [(target, 0, 0) for target in self._targets]
         if not ranked and self._srv is not None:
-            ranked = [(found.target, found.priority, found.weight) for found in await srv.lookup(self._srv)]
+            records = await srv.lookup(self._srv, conf=self._conf_path)
+            ranked = [(self._meant(record.target), record.priority, record.weight) for record in records]
         found: list[Candidate] = []
         failures: list[str] = []
         with trio.move_on_after(_RESOLVE_S):
@@ -74,6 +77,9 @@ class ConfiguredMonitors:
         if not found and not self._remembered:
             raise ConfigError("; ".join(failures) or f"no monitor's name was resolved within {_RESOLVE_S:g} s", 32)
         return (*sorted(found, key=lambda c: (c.priority, c.name)), *self._remembered)
+
+    def _meant(self, target: MonTarget) -> MonTarget:
+        return on_v2((target,))[0] if self._any_protocol else target
 
     def _endpoints(self, target: MonTarget, failures: list[str]) -> Iterable[Endpoint]:
         """One of several that speaks the other protocol is left out; alone, it is the error."""

@@ -453,6 +453,7 @@ def test_a_file_system_that_is_not_there() -> None:
     missing.append(world.snap.fs_missing)
     assert world.snap.fscid == 2
     assert world.received[-1][1] == mon.MMonSubscribe({"mdsmap.2": mon.SubscribeItem(0)}, "here")
+    world.push("a", world.mdsmap(100_000, 3))
     assert world.answered(world.statfs())
     world.push("a", world.fsmap(100_001, (1, "cephfs")))
     assert isinstance(world.answers[world.statfs()], NoData)
@@ -504,6 +505,44 @@ def test_df_of_a_pool_without_the_osdmap() -> None:
     error = world.answers[world.statfs()]
     assert isinstance(error, NotPermitted)
     assert "osdmap" in str(error)
+
+
+@pytest.mark.parametrize(("where", "number"), [({"pool": "rbd"}, 4), ({"fs": "cephfs"}, 3)])
+def test_a_statfs_waits_for_the_maps_that_tell_what_it_is_about(where: dict[str, str], number: int) -> None:
+    world = World(**where)  # type: ignore[arg-type]
+    waiters = [world.session.request_statfs(world.stamp)]
+    held: list[Message] = []
+    late = {MsgType.OSD_MAP, MsgType.FS_MAP}
+
+    def reply(_: int, message: Message) -> tuple[Message, ...]:
+        if message.type in late:
+            held.append(message)
+            return ()
+        return (message,)
+
+    world.reply = reply
+    world.start("a")
+    waiters.append(world.session.request_statfs(world.stamp))
+    world.run(0.1)
+    assert not world.answers
+    world.reply = lambda _, message: (message,)
+    for message in held:
+        for conn in world._sessions("a"):
+            conn.server.send_message(message)
+        world.settle()
+    world.run(0.2)
+    assert [world.answer(waiter).pool for waiter in waiters] == [number, number]
+
+
+def test_df_of_a_file_system_without_the_fsmap() -> None:
+    world = World(fs="cephfs")
+    rule = caps(statfs=True, maps_too=False)
+    world.reply = lambda rank, message: rule(world, rank, message)  # type: ignore[operator]
+    world.start("a")
+    world.run(5)
+    error = world.answers[world.statfs()]
+    assert isinstance(error, NotPermitted)
+    assert "fsmap" in str(error)
 
 
 # ---- statfs and commands

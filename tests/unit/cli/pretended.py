@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from cephmonfs.cli import mount
 from cephmonfs.cli.daemon import Reporter
 from cephmonfs.config.mountconfig import MountConfig
-from cephmonfs.errors import AuthError, ConfigError
+from cephmonfs.errors import AuthError, ConfigError, NoData, NotPermitted
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr
+from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.snapshot import CommandReply, MonView, Snapshot, Stamp, State, StatfsRecord
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def snapshot() -> Snapshot:
         denied=frozenset(),
         fscid=None,
         fs_missing=False,
-        mons=tuple(MonView(name, rank, addrs[rank], None, "no answer") for rank, name in enumerate("abc")),
-        errors={},
+        mons=tuple(MonView(name, rank, addrs[rank], None, "") for rank, name in enumerate("abc")),
+        errors={name: f"monitor {name} at {addrs[rank]}: no answer" for rank, name in enumerate("abc")},
         statfs=None,
         tickets=(),
         requests=(),
@@ -85,7 +86,16 @@ class PretendedClient:
                 await trio.sleep_forever()
 
     async def statfs(self) -> StatfsRecord:
-        raise NotImplementedError
+        now = snapshot().now
+        match os.environ.get("PRETEND"):
+            case "caps":
+                raise NotPermitted("client.df may connect but not read")
+            case "pool":
+                raise NoData("the cluster has no pool x")
+        return StatfsRecord(Statfs(1, 1, 1, 1), None, now, now)
+
+    def statfs_open_since(self) -> float | None:
+        return None
 
     async def command(self, command: Mapping[str, object]) -> CommandReply:
         raise NotImplementedError

@@ -42,17 +42,21 @@ def test_what_libfuse_is_told() -> None:
 
 
 def test_timeout_sentences() -> None:
-    mons = tuple(
-        replace(view, last_error=error)
-        for view, error in zip(snapshot().mons, ("connection refused", "timed out", ""), strict=True)
-    )
-    waiting = replace(snapshot(), state=State.CONNECTING, mons=mons, last_error="x")
-    assert serve.timeout_sentence(waiting, config("mount_timeout=3")).startswith("none of 3 monitors answered in 3 s: ")
+    asked = config("mount_timeout=3")
+    waiting = replace(snapshot(), state=State.CONNECTING, errors={"a:3300": "monitor a: connect: connection refused"})
+    tell = serve.timeout_sentence
+    assert tell(waiting, asked).startswith("none of 3 monitors answered in 3 s: monitor a: connect: connection refused")
     one = replace(waiting, mons=())
-    assert serve.timeout_sentence(one, config("mount_timeout=3")) == "the monitor did not answer in 3 s: x"
-    assert serve.timeout_sentence(replace(one, last_error=""), config()).endswith("in 60 s: no answer")
-    refused = replace(one, state=State.REFUSED, last_error="monitor a refused client.df")
-    assert serve.timeout_sentence(refused, config()) == "monitor a refused client.df"
+    assert tell(one, asked) == "the monitor did not answer in 3 s: monitor a: connect: connection refused"
+    assert tell(replace(one, errors={}), asked) == "the monitor did not answer in 3 s: no answer"
+    many = replace(one, errors={str(n): f"m{n}: resolve: no" for n in range(9)})
+    assert tell(many, asked).endswith("m4: resolve: no; and 4 more")
+    broke_off = replace(one, errors={"a": "monitor a: auth: the monitor closed the connection"})
+    assert tell(broke_off, asked).endswith("have no quorum: ceph daemon mon.NAME mon_status, on their hosts")
+    old = replace(asked, notices=("moved",))
+    assert tell(one, old).endswith("speak only the v1 protocol, at port 6789, want ms_mode=legacy")
+    refused = replace(one, state=State.REFUSED, last_error="refused client.df")
+    assert tell(refused, asked) == "refused client.df"
 
 
 def test_status_line() -> None:
@@ -196,6 +200,8 @@ def test_a_dead_mount_is_replaced(mnt: Mounted) -> None:
         ("refuse", 32, "monitor a refused client.df"),
         ("config", 1, "no monitor address"),
         ("timeout", 32, "none of 3 monitors answered in 0.05 s: "),
+        ("caps", 32, "client.df may connect but not read"),
+        ("pool", 32, "the cluster has no pool x"),
         ("bug", 32, "internal error: ZeroDivisionError: division by zero"),
     ],
 )

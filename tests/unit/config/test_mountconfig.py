@@ -143,7 +143,7 @@ def test_a_new_key_type() -> None:
             "mon_addr=::1",
             'mon_addr: an IPv6 address stands in brackets, with or without a port: "[::1]" or "[::1]:3300"',
         ),
-        ("mon_addr=a:6789", "a:6789 speaks the v1 protocol; use port 3300 or ms_mode=legacy"),
+        ("mon_addr=a:6789,ms_mode=crc", "a:6789 speaks the v1 protocol; use port 3300 or ms_mode=legacy"),
         (
             "",
             "no key for client.df: give secretfile= or keyring= (/etc/ceph/ceph.client.df.keyring: Permission denied; ",
@@ -159,6 +159,38 @@ def test_sentences(options: str, reason: str) -> None:
         _resolve("a:/", "name=df", options, machine=machine)
     assert str(caught.value).startswith(reason)
     assert KEY[:12] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "meant"),
+    [
+        ("a:6789", "a:3300"),
+        ("a:6789/b:6789/c", "a:3300/b:3300/c"),
+        ("[v2:a:3300/0,v1:a:6789/0]/b:6789", "a:3300/a:6789/b:3300"),
+        ("a:6789/a:40001", "a:6789/a:40001"),
+    ],
+)
+def test_a_line_of_the_kernels_old_days_means_the_hosts(addresses: str, meant: str) -> None:
+    config = _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={addresses}", machine=FakeMachine({"/s": KEY}))
+    assert "/".join(map(str, config.targets)) == config.shown["mon_addr"] == meant
+    assert bool(config.notices) == (addresses != meant)
+    if config.notices:
+        assert "port 3300" in config.notices[0]
+        assert "ms_mode=legacy" in config.notices[0]
+
+
+def test_an_odd_v1_port_is_no_monitor_of_v2() -> None:
+    with pytest.raises(ConfigError, match="a:7000 speaks the v1 protocol"):
+        _resolve("ceph", "name=df,secretfile=/s", "mon_addr=v1:a:7000", machine=FakeMachine({"/s": KEY}))
+
+
+def test_what_came_out_at_the_start_is_shown() -> None:
+    config = _resolve("ceph", "name=df,secretfile=/s", "mon_addr=a", machine=FakeMachine({"/s": KEY}))
+    other = config.effective(targets=(MonTarget("127.0.0.1", 4000, "v2"),), fsid=FSID, key=None)
+    assert "\nmon_addr v2:127.0.0.1:4000  #" in other.lines()
+    assert f"\nfsid {FSID}  #" in other.lines()
+    assert "\nsecret -  #" in other.lines()
+    assert "\nname client.df  #" in other.lines()
 
 
 def test_keyring_without_a_name_tells_who_is_in_it() -> None:
