@@ -143,6 +143,7 @@ class CephMonOperations(pyfuse3.Operations):
         self._handles: dict[int, _Handle | list[tuple[bytes, Node]]] = {}
         self._next_handle = 1
         self._polled: set[int] = set()  # handles with a waiter
+        self._followed = trio.Event()  # somebody holds a file open whose changes nobody else asks for
         self._followers = trio.lowlevel.ParkingLot()  # readers of events_pipe
         self._mounted = source.snapshot().now
 
@@ -166,11 +167,15 @@ class CephMonOperations(pyfuse3.Operations):
     async def _tick(self) -> None:
         """Ask on behalf of those who wait for a change: they are readers too, though they do not read."""
         while True:
+            await self._followed.wait()
             await trio.sleep(max(1.0, self._settings.refresh))
             nodes = [handle.node for handle in self._open_files() if handle.polled]
             wanted = {command for node in nodes for command in node.row.commands}
-            if any(handle.node.row.kind in (Kind.RING, Kind.STREAM) for handle in self._open_files()):
+            streams = any(handle.node.row.kind in (Kind.RING, Kind.STREAM) for handle in self._open_files())
+            if streams:
                 wanted |= {HEALTH, QUORUM}
+            if not nodes and not streams:
+                self._followed = trio.Event()
             for command in wanted:
                 self._commands.refresh(command)
             if any(node.row.statfs for node in nodes):
@@ -385,6 +390,8 @@ class CephMonOperations(pyfuse3.Operations):
         fh = self._next_handle
         self._next_handle += 1
         self._handles[fh] = handle
+        if isinstance(handle, _Handle) and handle.node.row.kind in (Kind.RING, Kind.STREAM):
+            self._followed.set()
         return fh
 
     # ---- files
@@ -475,6 +482,7 @@ class CephMonOperations(pyfuse3.Operations):
         handle = self._file(fh)
         if not handle.polled:
             handle.polled = True
+            self._followed.set()
             for command in handle.node.row.commands:
                 self._commands.refresh(command)
         ready = self._ready(handle, self._view())
