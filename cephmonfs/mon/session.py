@@ -89,7 +89,7 @@ _TICKET_DOUBTS: Final = 2  # handshakes that broke off after our ticket, in a ro
 _SUBS_RENEW_MIN_S: Final = 1.0
 _HISTORY: Final = 32
 _CAPS_AGAIN_S: Final = 60.0  # a session's caps are those of its beginning: so often a new one is tried
-_STALE_REPLIES: Final = 3  # so many statfs versions in a row below ours: the cluster was rolled back, believe it
+_ROLLED_BACK_S: Final = 10.0  # statfs versions below ours for so long: the cluster was rolled back, believe it
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class MonSession:
         self._requests = Requests()
         self._statfs: StatfsRecord | None = None
         self._statfs_version = 0
-        self._stale_replies = 0
+        self._lagging_since: float | None = None
         self._last_asked = now.mono
         self._state = State.CONNECTING
         self._since: Stamp | None = None
@@ -962,11 +962,13 @@ class MonSession:
         pool = self._statfs_pool()
         old = self._statfs
         lags = old is not None and old.pool == pool and payload.version < self._statfs_version
-        if lags and old is not None and self._stale_replies < _STALE_REPLIES:
-            self._stale_replies += 1
+        if lags and old is not None:
             self.counters["statfs_lagging"] += 1
-            return old
-        self._stale_replies = 0
+            if self._lagging_since is None:
+                self._lagging_since = self._now.mono
+            if self._now.mono < self._lagging_since + _ROLLED_BACK_S:
+                return old
+        self._lagging_since = None
         self._statfs_version = payload.version
         if payload.stats.kb_used > payload.stats.kb or payload.stats.kb_avail > payload.stats.kb:
             self.counters["statfs_implausible"] += 1
