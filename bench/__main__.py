@@ -36,13 +36,16 @@ def _table(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _growth(options: argparse.Namespace) -> dict[str, Any]:
+    """Each part is written as soon as it is there; parts measured before stay."""
     from bench import growth
 
-    measured: dict[str, Any] = growth.measure(options.only, quick=options.quick, mounts=options.mounts)
-    before = options.out / "growth.json"
-    if options.only and before.exists():  # the other parts stay
-        measured["growth"] = {**json.loads(before.read_text())["growth"], **measured["growth"]}
-    return measured
+    path: Path = options.out / "growth.json"
+    data: dict[str, Any] = {"growth": json.loads(path.read_text())["growth"] if path.exists() else {}}
+    facts, began = machine.facts(), time.monotonic()
+    for name in options.only or growth.PARTS:
+        data["growth"][name] = growth.measure(name, quick=options.quick, mounts=options.mounts)
+        _write(options.out, path.name, facts, time.monotonic() - began, data)
+    return data
 
 
 def _breakdown(options: argparse.Namespace) -> dict[str, Any]:

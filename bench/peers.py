@@ -42,7 +42,9 @@ class Ours:
 
     def __init__(self, one: Cluster, label: str = "ours", *options: str) -> None:
         self.path = one.directory / label
-        secret = one.write_secret("client.df")
+        secret = one.directory / "client.df.secret"
+        if not secret.exists():
+            one.write_secret("client.df")
         words = ["name=df", f"secretfile={secret}", "ms_mode=secure", *options]
         began = time.perf_counter()
         self._mount = Mounted(one.source(), self.path, *words)
