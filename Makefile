@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages compatibility clean fuzz audit security-table
+.PHONY: help venv demo test soak lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages compatibility clean fuzz audit security-table
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,6 +34,12 @@ test: venv lint types unit  ## what CI runs: lint, types, all tests but the soak
 unit:
 	@tools/cluster chroots >.venv/chroots.log
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+SOAK_OUT ?= soak.json
+soak: venv  ## faults of real monitors beside ceph-fuse and librados, 40 minutes, root: SOAK_OUT=soak.json ONLY=
+	@tools/setup.sh cluster
+	@$(BIN)/python -m tests.reliability run --only "$(ONLY)" --out "$(SOAK_OUT)"
+	@$(BIN)/python -m tests.reliability report "$(SOAK_OUT)" >docs/reliability.md
 
 lint: venv  ## format, lint and layers
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }

@@ -8,6 +8,7 @@ period.  So the first calls of a fault wait a second; later ones know already th
 long as a fresh answer is plausible.  The open question stays open: its answer is the sign that things are well again.
 They may be well for a moment only, as when one election follows the other: for a while after a wait in vain, a new
 question is given no more time than answers usually take, twice, as long as there is an answer that can stand in.
+When many wait, their waits end one after the other, not all at once.
 The grace grows with the number of callers, for otherwise a thousand of them coming back every 50 ms would leave no
 time for anything else.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cephmonfs.mon.snapshot import StatfsRecord
 
 _GRACE_S: Final = 0.05
+_APART_S: Final = 0.0003  # about what ending one wait costs: so far apart do the waits of many callers end
 _DOUBT_S: Final = 10.0  # after a wait in vain
 _USUAL_MIN_S: Final = 0.05
 _USUAL_WEIGHT: Final = 0.1
@@ -84,6 +86,7 @@ class StatfsGate:
         limit = timeout
         if now < self._doubt_until and self._has_held():
             limit = 2 * max(self._usual_s, _USUAL_MIN_S)
+        limit -= min(limit / 2, (self._slots.waiting - 1) * _APART_S)
         since = self._source.statfs_open_since()
         return min(timeout, max(grace, limit if since is None else since + limit - now))
 

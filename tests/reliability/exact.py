@@ -2,7 +2,8 @@
 
 The monitors are the embedded ones, in a thread here, behind real TCP; the mount is a real one.  The number of objects
 that they report is the milliseconds since they started, and the kilobytes follow from it by a formula.  So each df
-tells by itself what a monitor held and when.  Meanwhile connections break, monitors fall silent, refuse, lag or trickle.
+tells by itself what a monitor held and when.  Meanwhile connections break, and monitors are silent, refuse, lag or
+trickle.
 
 Checked of every call, in the manner of Jepsen: the value is one that a monitor held; it was held before the call ended;
 no caller's values go back; a claimed age is not younger than the value; no call takes longer than its bound.

@@ -43,6 +43,14 @@ def held(path: str) -> Callable[[], str]:
     return call
 
 
+def read(path: str) -> Callable[[], str]:
+    def call() -> str:
+        with open(path) as file:
+            return file.read().strip()
+
+    return call
+
+
 def stat(path: str) -> Callable[[], str]:
     def call() -> str:
         os.stat(path)
@@ -71,6 +79,7 @@ def main() -> None:
         "statvfs": statvfs,
         "age": age,
         "held": held,
+        "read": read,
         "stat": stat,
         "rados": rados,
     }
