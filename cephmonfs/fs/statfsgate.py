@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from cephmonfs.fs.source import Source
     from cephmonfs.mon.snapshot import StatfsRecord
 
-_GRACE_S: Final = 0.05
+_GRACE_S: Final = 0.04
 _APART_S: Final = 0.0003  # about what ending one wait costs: so far apart do the waits of many callers end
 _DOUBT_S: Final = 10.0  # after a wait in vain
-_USUAL_MIN_S: Final = 0.05
+_USUAL_MIN_S: Final = 0.02
 _USUAL_WEIGHT: Final = 0.1
 _GRACE_PER_CALLER_S: Final = 0.0005  # keeps 1000 callers of a silent cluster under 2000 calls a second
 
