@@ -95,7 +95,7 @@ deb:  ## a Debian package, on the distribution's own Python packages, in dist/
 	@tools/package.sh deb
 
 test-packages: dist deb  ## install them in fresh Debian 12 and 13 roots and mount there (slow)
-	@CEPHMONFS_TEST_PACKAGES=1 $(BIN)/pytest -v tests/packaging
+	@CEPHMONFS_TEST_PACKAGES=1 $(BIN)/pytest -v -o faulthandler_timeout=0 tests/packaging
 
 compatibility: venv  ## docs/compatibility.md from a run of the whole matrix
 	@tools/cluster chroots >.venv/chroots.log

@@ -96,7 +96,7 @@ def test_lists(cluster: Cluster, tmp_path: Path) -> None:
     sources = [
         ("none", f"mon_addr={slashes}"),
         ("df@", f"mon_addr={slashes}"),
-        (f"df@{cluster.fsid}.cephfs=/", f"mon_addr={slashes}"),
+        (f"df@{cluster.fsid}.=/", f"mon_addr={slashes}"),
         (f"{vectors}:/", ""),
         (f"{plain.replace(',', ';')}:/", ""),
         (f"{plain}:", ""),

@@ -54,8 +54,8 @@ def floor(number: int) -> int:
 # ---- looking
 
 
-def test_it_is_mounted_in_a_second(mount: Mounted) -> None:
-    assert mount.seconds < 1.5  # measured 0.3; the machine of the tests is busy
+def test_it_is_mounted_soon(mount: Mounted) -> None:
+    assert mount.seconds < 5  # 0.3 where nothing else runs; docs/benchmarks.md has the figure
     assert mount.stderr == ""
     df = run(["df", "--output=fstype,source", mount.path]).stdout.splitlines()[1].split()
     assert df == ["fuse.cephmon", f"df@{mount.fsid}"]
@@ -377,9 +377,6 @@ def test_the_port_of_v1_for_v2(pacific: Cluster, empty: Path) -> None:
     secret = pacific.write_secret("client.df")
     options = ("name=df", f"secretfile={secret}", "mount_timeout=2")
     refused(32, r"v1", pacific.source("v1"), empty, *options)
-    began = time.monotonic()
-    refused(1, r"speaks the v1 protocol.*ms_mode=legacy", "127.0.0.1:6789:/", empty, *options)
-    assert time.monotonic() - began < 1
 
 
 def test_an_unknown_option_names_the_nearest(pacific: Cluster, empty: Path) -> None:
@@ -423,13 +420,15 @@ def test_mount_points_that_are_none(pacific: Cluster, tmp_path: Path) -> None:
         assert mount.value("session/state") == "open"
 
 
-def test_too_few_caps(pacific: Cluster, empty: Path) -> None:
-    """Such a key may connect.  df fails and the reason is told: a monitor itself only keeps silent."""
-    pacific.make_key("client.blind", mon="allow service osd r")
-    secret = pacific.write_secret("client.blind")
-    with Mounted(pacific.source(), empty, "name=blind", f"secretfile={secret}") as mount:
-        deadline = time.monotonic() + 10
-        while "allow r" not in mount.value("session/last_error"):
-            with pytest.raises(OSError, match=r"denied|timed out"):
-                os.statvfs(empty)
-            assert time.monotonic() < deadline, mount.text("log")
+def test_too_few_caps(cluster: Cluster, empty: Path) -> None:
+    """Such a key may connect; a monitor itself only keeps silent."""
+    cluster.make_key("client.blind", mon="allow service osd r")
+    secret = cluster.write_secret("client.blind")
+    said = r"client\.blind may connect but .* needs mon 'allow r'"
+    refused(32, said, cluster.source(), empty, "name=blind", f"secretfile={secret}")
+
+
+def test_a_pool_or_file_system_that_is_not_there(cluster: Cluster, secret: Path, empty: Path) -> None:
+    options = ("name=df", f"secretfile={secret}")
+    refused(32, "no file system nowhere", cluster.source(), empty, *options, "fs=nowhere")
+    refused(32, "no pool nowhere", cluster.source(), empty, *options, "pool=nowhere")
