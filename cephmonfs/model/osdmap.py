@@ -346,8 +346,8 @@ class OSDMap:
         if inc.fullmap is not None:
             return inc.fullmap
         max_osd = self.max_osd if inc.new_max_osd < 0 else inc.new_max_osd
-        if not 0 <= max_osd <= limits.MAX_MAP_ITEMS:
-            raise DecodeError("OSDMap::Incremental", 0, f"max_osd {max_osd}, limit {limits.MAX_MAP_ITEMS}")
+        if not 0 <= max_osd <= max(limits.MAX_OSDS, self.max_osd):
+            raise DecodeError("OSDMap::Incremental", 0, f"max_osd {max_osd}, limit {limits.MAX_OSDS}")
         for osd in (*inc.new_weight, *inc.new_state, *inc.new_up):
             if not 0 <= osd < max_osd:
                 raise DecodeError("OSDMap::Incremental", 0, f"osd.{osd} where max_osd is {max_osd}")

@@ -27,5 +27,6 @@ MAX_SECRET: Final = 64  # the connection secret is 64 bytes, keys are 16 or 32
 MAX_NAME: Final = 4 * KIB  # entity, file system, pool and host names
 MAX_STRING: Final = 1 * MIB  # texts of a command's status line
 MAX_AUTH_METHODS: Final = 32
+MAX_OSDS: Final = 1 << 17  # that a few bytes may claim; the largest clusters known have some tens of thousands
 MAX_MAP_ITEMS: Final = 1 << 20  # OSDs, pools, MDS: further bounded by the bytes that are there
 MAX_MESSAGES_BEFORE_READ: Final = 4096  # frames decoded from one receive before the loop gets a turn

@@ -340,7 +340,7 @@ async def test_T29_incremental() -> None:
             inc = Incremental(whole.fsid, Epoch(whole.epoch + 1), **{field: {osd: 1}})  # type: ignore[arg-type]
             with pytest.raises(DecodeError, match="max_osd"):
                 whole.apply(inc)
-    for new_max in (0x7FFFFFFF, limits.MAX_MAP_ITEMS + 1):
+    for new_max in (0x7FFFFFFF, limits.MAX_OSDS + 1):
         with pytest.raises(DecodeError, match="max_osd"):
             whole.apply(Incremental(whole.fsid, Epoch(whole.epoch + 1), new_max_osd=new_max))
     for epoch in (whole.epoch, whole.epoch + 2, 0):
