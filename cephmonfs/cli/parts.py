@@ -52,7 +52,7 @@ async def connect(config: MountConfig) -> AsyncIterator[Client]:
     kind = AddrType.LEGACY if session.identity.modes == (Mode.LEGACY,) else AddrType.MSGR2
     monitors = ConfiguredMonitors(config, remembered.candidates(kind, _REMEMBERED_PRIORITY))
     try:
-        async with open_client(session, monitors, remember=remembered) as client:
+        async with open_client(session, monitors, remember=remembered, local=config.ip) as client:
             yield client
     finally:
         remembered.close()

@@ -193,7 +193,9 @@ def timeout_sentence(snapshot: Snapshot, config: MountConfig, resolve_error: str
         return resolve_error
     if not config.targets and config.dns_srv and not snapshot.last_error:
         return f"no monitor address: no name server answered within {config.mount_timeout:g} s for {config.dns_srv}"
-    tried = list(dict.fromkeys(snapshot.errors.values())) or [snapshot.last_error or "no answer"]
+    tried = list(dict.fromkeys(snapshot.errors.values()))
+    tried += [f"{target}: no answer" for target in config.targets if not any(str(target) in error for error in tried)]
+    tried = tried or [snapshot.last_error or "no answer"]
     count = max(len(tried), len(snapshot.mons) or len(config.targets))
     who = "the monitor did not answer" if count == 1 else f"none of {count} monitors answered"
     more = f"; and {len(tried) - _MOST_MONS} more" if len(tried) > _MOST_MONS else ""
@@ -204,7 +206,7 @@ def _advice(tried: Sequence[str], config: MountConfig) -> str:
     """What to do, where that shows in what all monitors did."""
     if config.notices and any(": connect: " in error for error in tried):
         return f". Monitors that speak only the v1 protocol, at port {PORT_V1}, want ms_mode=legacy"
-    if all(": auth: " in error and "closed" in error for error in tried):
+    if any(": auth: " in error and "closed" in error for error in tried):
         return ". Monitors that break off there have no quorum: ceph daemon mon.NAME mon_status, on their hosts"
     return ""
 

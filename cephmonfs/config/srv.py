@@ -41,7 +41,8 @@ async def lookup(
 ) -> tuple[SrvTarget, ...]:
     """Return the monitors in DNS, by priority.
 
-    Raises ConfigError with a sentence that also tells where else none were found: DNS is the last place asked.
+    Raises ConfigError with a sentence that also tells where else none were found: DNS is the last place asked.  Its
+    status is 1 when DNS knows of none, 32 when DNS did not answer.
     """
     import dns.asyncresolver
     import dns.exception
@@ -50,9 +51,10 @@ async def lookup(
 
     name = srv_name(service)
 
-    def none(reason: str) -> ConfigError:
+    def none(reason: str, *, for_now: bool = False) -> ConfigError:
         return ConfigError(
-            f"no monitor address: none in the source, mon_addr, {conf} (mon_host missing); DNS SRV {name}: {reason}"
+            f"no monitor address: none in the source, mon_addr, {conf} (mon_host missing); DNS SRV {name}: {reason}",
+            32 if for_now else 1,
         )
 
     try:
@@ -66,11 +68,11 @@ async def lookup(
     except dns.resolver.NoResolverConfiguration:
         raise none("this machine has no name server") from None
     except dns.resolver.NoNameservers:
-        raise none("every name server failed (SERVFAIL or REFUSED)") from None
+        raise none("every name server failed (SERVFAIL or REFUSED)", for_now=True) from None
     except dns.exception.Timeout:
-        raise none("no name server answered") from None
+        raise none("no name server answered", for_now=True) from None
     except (dns.exception.DNSException, OSError) as exc:
-        raise none(f"{type(exc).__name__}: {exc}") from exc
+        raise none(f"{type(exc).__name__}: {exc}", for_now=True) from exc
     found: list[SrvTarget] = []
     for record in list(answer)[:_MAX_RECORDS]:
         host = record.target.to_text(omit_final_dot=True)

@@ -253,7 +253,9 @@ class ConnectionV2:
         head = self._buf.peek(len(BANNER) + 2)
         if not BANNER.startswith(head[: len(BANNER)]):
             if head.startswith(V1_BANNER):
-                raise WrongProtocol("speaks the v1 protocol here")
+                raise WrongProtocol(
+                    "speaks the v1 protocol here, not v2: name its v2 port (3300), or ask for ms_mode=legacy"
+                )
             raise ProtocolError(f"is not a Ceph monitor: its first bytes are {head!r}")
         if len(head) < len(BANNER) + 2:
             return False

@@ -19,7 +19,7 @@ from typing import Final
 import outcome
 import trio
 
-from cephmonfs.errors import AuthError, CephMonFSError, SessionLost
+from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, SessionLost
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.requests import LinkId, WaiterId
@@ -36,6 +36,7 @@ _READ_SIZE: Final = 256 * 1024
 _RESOLVE_EVERY_S: Final = 5.0  # at most so often while hunting
 _RESTART_AFTER_S: Final = 1.0
 _WAKE_AT_ONCE: Final = 32  # callers answered between two looks at other things; about 3 ms of work
+_BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT
 _MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests have some hundreds
 
 
@@ -59,10 +60,12 @@ class MonClient:
         resolve: Resolver,
         *,
         remember: Remembered | None = None,
+        local: str | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._wall = wall
         self._remember = remember
+        self._local = local
         self._resolve = resolve
         self._session = MonSession(config, os.urandom, self.now())
         self._nursery: trio.Nursery | None = None
@@ -78,6 +81,7 @@ class MonClient:
         self._hunting = trio.Event()
         self._hunting.set()
         self._resolve_error = ""
+        self._hopeless: ConfigError | None = None  # no monitor's address, and trying again would not help
 
     def now(self) -> Stamp:
         """Return the present moment on both clocks."""
@@ -114,13 +118,18 @@ class MonClient:
         return self._generation
 
     async def wait_open(self) -> None:
-        """Return once there is a session; the caller sets the deadline.  Raises AuthError when we are refused."""
+        """Return once there is a session; the caller sets the deadline.
+
+        Raises AuthError when we are refused, ConfigError when no monitor's address is to be had.
+        """
         seen = 0
         while True:
             seen = await self.wait_change(seen)
             view = self.snapshot()
             if view.state is State.OPEN:
                 return
+            if self._hopeless is not None:
+                raise self._hopeless
             if view.state is State.REFUSED:
                 raise AuthError(view.last_error)
 
@@ -192,10 +201,13 @@ class MonClient:
             self._armed = due
             self._timer.deadline = due
 
-    def _changed(self, what: frozenset[str]) -> None:
+    def _publish(self) -> None:
         self._generation += 1
         self._change.set()
         self._change = trio.Event()
+
+    def _changed(self, what: frozenset[str]) -> None:
+        self._publish()
         if self._remember is not None and "monmap" in what:
             self._save_monmap(self._remember)
         if "session" not in what:
@@ -309,7 +321,7 @@ class MonClient:
             self._flush()
 
     async def _link_life(self, link: LinkId, addr: EntityAddr) -> str:
-        wire = _Wire(await _connect(addr))
+        wire = _Wire(await _connect(addr, self._local))
         if link not in self._scopes:
             wire.sock.close()
             return "closed"
@@ -355,6 +367,9 @@ class MonClient:
                 if str(exc) != self._resolve_error:
                     log.warning("%s", exc)
                 self._resolve_error = str(exc)
+                if isinstance(exc, ConfigError) and exc.status == 1:
+                    self._hopeless = exc
+                    self._publish()
             await trio.sleep(_RESOLVE_EVERY_S)
 
     async def _kept_alive(self, task: Callable[[], Awaitable[None]]) -> None:
@@ -382,12 +397,14 @@ class MonClient:
                 nursery.cancel_scope.cancel()
 
 
-async def _connect(addr: EntityAddr) -> socket.socket:
-    """Open a TCP connection; small messages leave at once.  Raises OSError."""
+async def _connect(addr: EntityAddr, local: str | None = None) -> socket.socket:
+    """Open a TCP connection, from an address of ours; small messages leave at once.  Raises OSError."""
     family = socket.AF_INET6 if addr.family == 6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if local is not None and (":" in local) == (family == socket.AF_INET6):
+            _bind(sock, local)
         error = sock.connect_ex((addr.host, addr.port))
         if error == errno.EINPROGRESS:
             await trio.lowlevel.wait_writable(sock)
@@ -400,14 +417,23 @@ async def _connect(addr: EntityAddr) -> socket.socket:
     return sock
 
 
+def _bind(sock: socket.socket, local: str) -> None:
+    """The port is chosen at connect: bound now, a thousand connections would soon want one more than there are."""
+    sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((local, 0))
+    except OSError as exc:
+        raise OSError(exc.errno, f"{exc.strerror} (ip={local})") from exc
+
+
 def _reason(exc: OSError) -> str:
     return (exc.strerror or str(exc)).lower()
 
 
 @asynccontextmanager
 async def open_client(
-    config: SessionConfig, resolve: Resolver, *, remember: Remembered | None = None
+    config: SessionConfig, resolve: Resolver, *, remember: Remembered | None = None, local: str | None = None
 ) -> AsyncIterator[MonClient]:
-    """Open a client that hunts, keeps a session and answers while the block lasts."""
-    async with MonClient(config, resolve, remember=remember).running() as client:
+    """Open a client that hunts, keeps a session and answers while the block lasts.  `local`: whence it connects."""
+    async with MonClient(config, resolve, remember=remember, local=local).running() as client:
         yield client

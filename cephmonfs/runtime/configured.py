@@ -65,8 +65,7 @@ class ConfiguredMonitors:
         """Return every address that can be had now.  Raises ConfigError when there is none at all."""
         ranked: list[tuple[MonTarget, int, int]] = [(target, 0, 0) for target in self._targets]
         if not ranked and self._srv is not None:
-            records = await srv.lookup(self._srv, conf=self._conf_path)
-            ranked = [(self._meant(record.target), record.priority, record.weight) for record in records]
+            ranked = await self._from_dns(self._srv)
         found: list[Candidate] = []
         failures: list[str] = []
         with trio.move_on_after(_RESOLVE_S):
@@ -77,6 +76,16 @@ class ConfiguredMonitors:
         if not found and not self._remembered:
             raise ConfigError("; ".join(failures) or f"no monitor's name was resolved within {_RESOLVE_S:g} s", 32)
         return (*sorted(found, key=lambda c: (c.priority, c.name)), *self._remembered)
+
+    async def _from_dns(self, service: str) -> list[tuple[MonTarget, int, int]]:
+        """What is remembered goes on without DNS."""
+        try:
+            records = await srv.lookup(service, conf=self._conf_path)
+        except ConfigError:
+            if self._remembered:
+                return []
+            raise
+        return [(self._meant(record.target), record.priority, record.weight) for record in records]
 
     def _meant(self, target: MonTarget) -> MonTarget:
         return on_v2((target,))[0] if self._any_protocol else target
