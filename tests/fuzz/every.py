@@ -1,6 +1,6 @@
 """Every prefix and every single-bit flip of every recorded input: a value or one of our errors, soon.
 
-    python -m tests.fuzz.every [--part N/M]        all of it, some hours of one processor; or every M-th of them
+    python -m tests.fuzz.every [--part N/M]        all of it, some ten minutes of one processor; or every M-th of them
 
 `make test` runs a part of it, the same one each time (test_damage.py).
 """

@@ -29,6 +29,12 @@ class Proxy:
     listens: int = 0
     connections: int = 0
     damage: Counter[str] = field(default_factory=Counter)
+    _live: set[trio.CancelScope] = field(default_factory=set)
+
+    def drop(self) -> None:
+        """Close every connection."""
+        for scope in self._live:
+            scope.cancel()
 
     async def serve(self, client: trio.SocketStream) -> None:
         self.connections += 1
@@ -39,12 +45,14 @@ class Proxy:
             return
         bad = bool(self.kinds)
         # somewhere in the handshake or, as often, later
-        first = self.rng.choice((self.rng.randrange(1, 2500), self.rng.randrange(2500, 20000)))
+        first = self.rng.choice((self.rng.randrange(1, 2500), self.rng.randrange(2500, 40000)))
         way = self.rng.random() < 0.8
         async with client, server:
             async with trio.open_nursery() as nursery:
+                self._live.add(nursery.cancel_scope)
                 nursery.start_soon(self._pump, server, client, first if bad and way else None, nursery)
                 nursery.start_soon(self._pump, client, server, first // 3 if bad and not way else None, nursery)
+            self._live.discard(nursery.cancel_scope)
 
     async def _pump(
         self, source: trio.SocketStream, sink: trio.SocketStream, at: int | None, nursery: trio.Nursery

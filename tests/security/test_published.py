@@ -536,7 +536,7 @@ async def test_T17_positive_result() -> None:
 
 @published(18, "CVE-2026-43407", "a payload length of 2^31 or more walks backwards")
 async def test_T18_lengths_walk_forwards() -> None:
-    """No read takes a negative or overlong length; slices of received bytes exist in one module only."""
+    """No read takes a negative or overlong length, and one that is refused does not move."""
     for length in (0x80000000, 0xFFFFFFFF, 0x7FFFFFFF):
         cur = Cursor(struct.pack("<I", length) + bytes(64))
         with pytest.raises(DecodeError):

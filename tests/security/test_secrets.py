@@ -117,7 +117,7 @@ def test_errors_show_no_key(pacific: Cluster, tmp_path: Path) -> None:
         ("name=df", f"secret={damaged}"),
         ("name=df", f"secret={wrong}", f"secretfile={tmp_path}/none"),
         ("name=df", f"secret={wrong}", "no_such_option=1"),
-        ("name=df", f"secert={wrong}"),
+        ("name=df", f"sekret={wrong}"),
         ("name=df", f"secret={wrong}", "fsid=11111111-2222-3333-4444-555555555555", "mount_timeout=3"),
     ):
         done = helper(pacific.source(), tmp_path / "m", *options)
