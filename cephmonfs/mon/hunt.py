@@ -23,6 +23,7 @@ _LONGEST_ASKED_S: Final = 0.8  # with a caller waiting: fresh within a second of
 _LONGEST_IDLE_S: Final = 5.0
 _LONGEST_REFUSED_S: Final = 30.0  # never retry a refusal in a tight loop
 _JITTER: Final = 0.5
+_ROUNDING: Final = 1e-6  # without it the moment that we ask to be called at may be just too early, for ever
 _SHUN_S: Final = 0.25  # after the first fault of a monitor
 _LONGEST_SHUN_S: Final = 3.0
 _FORGIVEN_AFTER_S: Final = 60.0  # without a fault
@@ -102,7 +103,7 @@ class Hunt:
     def _spend(self, now: float) -> bool:
         self._budget = min(self._budget + (now - self._budget_at) * _PER_S, float(_BURST))
         self._budget_at = now
-        if self._budget < 1:
+        if self._budget < 1 - _ROUNDING:
             self._not_before = now + (1 - self._budget) / _PER_S
             return False
         self._budget -= 1

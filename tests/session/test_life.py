@@ -650,3 +650,66 @@ def test_the_wrong_protocol_is_no_reason_to_speak_it() -> None:
     world.run(1)
     assert world.is_refused
     assert "ms_mode asks for another" in world.snap.last_error
+
+
+# ---- damaged maps, storms, impostors
+
+
+def test_a_damaged_map_costs_the_link_once_and_is_left_out_when_it_is_the_clusters_own() -> None:
+    world = World().opened("a")
+    have = world.snap.maps["fsmap"].epoch
+    bad = mon.MFSMap(have + 1, world.fsmap(have + 1, (1, "cephfs")).fsmap[:60])
+    world.push("a", bad)
+    assert world.snap.mon != "a"
+    second = world.snap.mon
+    world.push(second, bad)
+    assert world.snap.mon == second  # two monitors say the same: it is we who cannot read it
+    assert world.snap.counters["maps_bad"] == 2
+    assert world.snap.maps["fsmap"].epoch == have
+    wrong = mon.MMDSMap(world.cluster.fsid.bytes, 1 << 20, world.mdsmap(7, 3).mdsmap, "cephfs")
+    world.push(second, wrong)
+    assert "was announced" in world.snap.errors[second]
+
+
+def test_an_old_mdsmap_is_no_news() -> None:
+    world = World(fs="cephfs").opened("a")
+    world.push("a", world.mdsmap(1, 3, 4))
+    assert world.answer(world.statfs()).pool == 3
+
+
+def test_a_command_waits_for_the_first_session() -> None:
+    world = World()
+    one = world.session.request_command({"prefix": "fsid"}, world.stamp)
+    two = world.session.request_statfs(world.stamp)
+    three = world.session.request_statfs(world.stamp)
+    assert world.session.statfs_open_since() == 0.0
+    world.start()
+    assert isinstance(world.answers[one], CommandReply)
+    assert world.answer(two) is world.answer(three)  # it had not left yet
+    assert world.session.statfs_open_since() is None
+
+
+def test_monitors_that_hang_up_at_once_are_not_stormed() -> None:
+    world = World().opened("a")
+    for _ in range(200):
+        if world.is_open:
+            world.reset(world.snap.mon)
+        world.run(0.01)
+    assert len(world.connects) < 150
+    world.run(5, until=lambda: world.is_open)
+    assert world.is_open
+
+
+def test_a_monitor_that_cannot_prove_itself() -> None:
+    world = World(mons=1)
+    other = world.monitors.cephx.new_key(KeyType.AES, 0.0)
+
+    def let_in(self: CephxAuth, payload: bytes, now: float) -> Granted:
+        return self._grant(other, 4200, None, 1, 64, now)
+
+    with pytest.MonkeyPatch.context() as monkey:
+        monkey.setattr(CephxAuth, "more", let_in)
+        world.start()
+        world.run(1)
+    assert world.is_refused
+    assert "cannot prove" in world.snap.last_error
