@@ -231,7 +231,7 @@ class World:
         return [conn for conn in self.conns.values() if conn.rank == rank and conn.session is not None]
 
     def settle(self) -> None:
-        """Carry everything to and fro until nothing moves."""
+        """Carry everything both ways until nothing moves."""
         moved = True
         while moved:
             moved = False
