@@ -146,7 +146,7 @@ def by_mounts(counts: list[int]) -> list[Point]:
                 began = time.perf_counter()
                 new = range(len(mounts), count)  # the first is alone: it writes the secret
                 with ThreadPoolExecutor(4) as pool:
-                    mounts += pool.map(lambda number: Ours(one, f"m{number}"), new)
+                    list(pool.map(lambda number: mounts.append(Ours(one, f"m{number}")), new))
                 took = time.perf_counter() - began
                 time.sleep(2)
                 before, cpu, clock = mons_received(one), _cpu(mounts), time.monotonic()
