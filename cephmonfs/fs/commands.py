@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _GRACE_S: Final = 0.25  # longer than a command takes that the mgr has to answer
 _ASK_LIMIT_S: Final = 30.0  # no question stays open for longer
+_LASTING_S: Final = 600.0  # until a lasting answer is asked for again
 _PASSING: Final = frozenset({-EAGAIN, -ETIMEDOUT})  # results that say nothing about the command
 _MAX_REPLY: Final = 32 << 20  # `ceph report` of 10,000 OSDs has about 20 MB
 _MAX_KEPT: Final = 64 << 20  # of all answers together
@@ -42,6 +43,7 @@ class Command:
 
     words: str
     json: bool = False
+    lasting: bool = False  # the answer changes with an upgrade of the cluster only
 
     @property
     def request(self) -> dict[str, object]:
@@ -55,7 +57,7 @@ class Command:
 HEALTH: Final = Command("health", json=True)
 QUORUM: Final = Command("quorum_status", json=True)
 DF: Final = Command("df", json=True)
-DESCRIPTIONS: Final = Command("get_command_descriptions", json=True)
+DESCRIPTIONS: Final = Command("get_command_descriptions", json=True, lasting=True)
 
 
 class _Entry:
@@ -101,6 +103,11 @@ class CommandCache:
             raise entry.failure or NoData(f"no answer to {command} yet")
         return entry.reply
 
+    def failure(self, command: Command) -> CephMonFSError | None:
+        """Return why the last run brought no answer; None when it brought one, or there was none."""
+        entry = self._entries.get(command)
+        return entry.failure if entry else None
+
     def version(self, command: Command) -> int:
         """Return a number that grows with each different outcome; 0 before the first."""
         entry = self._entries.get(command)
@@ -124,7 +131,7 @@ class CommandCache:
         now = trio.current_time()
         if command in self._kept:
             self._kept.move_to_end(command)
-        if self._young(entry, now):
+        if self._young(command, entry, now):
             return
         self._start(command, entry, now)
         with self._slots.take() as may_wait:
@@ -140,7 +147,7 @@ class CommandCache:
         """Ask without waiting, unless the last answer is young or still under way."""
         entry = self._entries.setdefault(command, _Entry())
         now = trio.current_time()
-        if not self._young(entry, now):
+        if not self._young(command, entry, now):
             self._start(command, entry, now)
 
     def expire(self, command: Command) -> None:
@@ -148,11 +155,11 @@ class CommandCache:
         if command in self._entries:
             self._entries[command].asked = float("-inf")
 
-    def _young(self, entry: _Entry, now: float) -> bool:
+    def _young(self, command: Command, entry: _Entry, now: float) -> bool:
         """Tell whether the last answer, or refusal, still counts; silence never does."""
         if isinstance(entry.failure, RequestTimeout):
             return False
-        return now - entry.asked < self._settings.refresh
+        return now - entry.asked < (_LASTING_S if command.lasting else self._settings.refresh)
 
     def _wait_s(self, entry: _Entry, now: float) -> float:
         timeout = self._settings.cmd_timeout

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from cephmonfs.errors import CephMonFSError
-from cephmonfs.fs.commands import HEALTH, QUORUM, Command
+from cephmonfs.fs import described
+from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, Command
 from cephmonfs.fs.render import maps_files, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
 
@@ -84,6 +84,25 @@ def _blob(name: str) -> Row:
     return Row(f"maps/{name}.bin", Kind.BINARY, f"the encoded {name} as received", render, (name,))
 
 
+def _command_row(command: Command) -> Row:
+    def render(view: View) -> bytes:
+        return view.commands.reply(command).data
+
+    binary = described.is_binary(command.words)
+    kind = Kind.BINARY if binary else Kind.JSON if command.json else Kind.TEXT
+    path = "/".join(safe_name(word) for word in command.words.split())
+    return Row(f"ceph/{path}{'.json' if command.json else ''}", kind, f"`{command}`", render, commands=(command,))
+
+
+def _command_rows(view: View) -> Sequence[Row]:
+    """Return a row for each command that the monitors describe and did not refuse."""
+    reply = view.commands.reply(DESCRIPTIONS)
+    rows = view.memo.get(
+        "ceph/", reply, lambda: [_command_row(command) for command in described.described(view.json(DESCRIPTIONS))]
+    )
+    return [row for row in rows if not described.refused(view.commands.failure(row.commands[0]))]
+
+
 def _mon_names(view: View) -> Sequence[str]:
     return [mon.name for mon in view.snapshot.mons]
 
@@ -145,6 +164,12 @@ ROWS: Final[tuple[Row, ...]] = (
         "session.json", Kind.JSON, "all of session/ in one object", session.session_json,
         ("session", "contact", "mons"), ages=True,
     ),
+    Row(
+        "ceph", Kind.DIRECTORY, "the read-only commands of the monitors: `ceph X Y` is ceph/X/Y and ceph/X/Y.json",
+        mode=0o555, grow=_command_rows,
+    ),
+    Row("events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",)),
+    Row("events_pipe", Kind.STREAM, "the same from now on, without end", depends=("events",), mode=0o440),
     Row("config", Kind.TEXT, "effective options and where each came from", values.config, mode=0o440),
     Row("log", Kind.TEXT, "the last 1000 log lines", values.log, ("log",), mode=0o440),
 )  # fmt: skip
@@ -249,7 +274,7 @@ class Tree:
         self.root = Node(rows[0], ())
 
     def children(self, node: Node, view: View) -> dict[str, Node]:
-        """Return what a directory holds, by file name."""
+        """Return what a directory holds, by file name; raises CephMonFSError where that is not known."""
         if node.row.grow is not None:
             return self._grown(node, view)
         found: dict[str, Node] = {}
@@ -271,11 +296,7 @@ class Tree:
             raise RuntimeError(f"{node} grows nothing")
         depth = len(node.path)
         found: dict[str, Node] = {}
-        try:
-            rows = grow(view)
-        except CephMonFSError:
-            return found
-        for row in rows:
+        for row in grow(view):
             parts = row.parts
             if parts[:depth] != node.path or len(parts) == depth:
                 continue

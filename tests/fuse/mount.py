@@ -49,6 +49,7 @@ class Mount:
         lives = self._thread.is_alive()
         if lives:  # pragma: no cover
             self.do(lambda: _print_tasks(trio.lowlevel.current_root_task()))
+            self.do(pyfuse3.terminate)  # or it would meddle with the mount of the next test
             subprocess.run(["umount", "-l", self.path], check=False)
         if kind is None:
             assert result.returncode == 0, f"{result.stderr} (and the loop {'lives' if lives else 'has ended'})"
@@ -86,8 +87,12 @@ class Mount:
     def sh(self, command: str, timeout: float = 30) -> str:
         """Run a shell command in the mount and return what it printed; it must succeed."""
         # Not cwd=: the child would change into our mount while this process holds its breath, and we serve it.
+        # timeout(1) ends what the shell started as well; a survivor would keep the mount busy.
         result = subprocess.run(
-            f"cd {self.path} && {command}", shell=True, capture_output=True, text=True, timeout=timeout, check=False
+            ["timeout", "-k", "1", str(timeout), "sh", "-c", f"cd {self.path} && {command}"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert result.returncode == 0, f"{command}: {result.stderr}"
         assert not result.stderr, f"{command}: {result.stderr}"

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
 import pytest
 
+from cephmonfs.fs import commands
 from cephmonfs.fs.statvfs import NAME_MAX
 from cephmonfs.fs.tree import DEPENDENCIES, ROWS, Kind, Node, Tree, safe_name, safe_names
 from cephmonfs.fs.view import View
-from cephmonfs.mon.snapshot import MapRecord, Stamp
-from tests.fuse.fake import WALL, snapshot
+from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp
+from tests.fuse.fake import DESCRIPTIONS, WALL, snapshot
+
+
+@pytest.fixture
+def view(view_of: Callable[..., View]) -> View:
+    described = CommandReply(0, "", json.dumps(DESCRIPTIONS).encode(), Stamp(999.0, WALL))
+    return view_of(answers={commands.DESCRIPTIONS: described})
 
 
 def walk(tree: Tree, view: View, node: Node | None = None) -> list[Node]:

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from cephmonfs.errors import NoData, NotPermitted
+from cephmonfs.fs.commands import DESCRIPTIONS, Command
+from cephmonfs.fs.described import described
+from cephmonfs.fs.tree import Kind, Tree
+from cephmonfs.fs.view import View
+from cephmonfs.mon.snapshot import CommandReply, Stamp
+
+OPTIONAL = {"name": "epoch", "type": "CephInt", "req": "false"}
+NEEDED = {"name": "pool", "type": "CephPoolname"}
+
+
+def entry(words: str, *args: object, perm: str = "r", flags: object = 0, module: str = "mon") -> dict[str, object]:
+    return {"sig": [*words.split(), *args], "help": "", "module": module, "perm": perm, "flags": flags}
+
+
+SHOWN = [
+    entry("status"),
+    entry("mon dump", OPTIONAL),
+    entry("osd crush rule ls", module="osd"),
+    entry("osd getmap", OPTIONAL, module="osd"),
+    entry("version", flags=33),
+    entry("osd lspools", flags=4),
+]
+HIDDEN = [
+    entry("osd pool get", NEEDED),
+    entry("osd set", perm="rw"),
+    entry("auth ls", perm="rx", module="auth"),
+    entry("auth whoami", module="auth"),
+    entry("config-key ls", module="config-key"),
+    entry("config ls", module="config"),
+    entry("config dump", module="mon"),
+    entry("pg stat", flags=8, module="pg"),
+    entry("mds dump", flags=2, module="mds"),
+    entry("ops", flags=33),
+    entry("odd", flags="1"),
+    entry(""),
+    {"sig": "status"},
+    {"sig": [7], "perm": "r"},
+    {},
+]
+
+
+def descriptions(*entries: object) -> dict[str, object]:
+    return {f"cmd{i:03}": value for i, value in enumerate(entries)}
+
+
+def test_what_is_shown() -> None:
+    found = {str(command) for command in described(descriptions(*SHOWN, *HIDDEN, "nonsense", 7, None))}
+    assert found == {
+        "ceph status", "ceph status -f json",
+        "ceph mon dump", "ceph mon dump -f json",
+        "ceph osd crush rule ls", "ceph osd crush rule ls -f json",
+        "ceph osd getmap",
+        "ceph version", "ceph version -f json",
+        "ceph osd lspools", "ceph osd lspools -f json",
+    }  # fmt: skip
+
+
+def test_nothing_is_no_data() -> None:
+    with pytest.raises(NoData):
+        described(descriptions(*HIDDEN))
+
+
+def answer(value: object) -> CommandReply:
+    return CommandReply(0, "", json.dumps(value).encode(), Stamp(999.0, 1.0))
+
+
+def test_commands_become_files(view_of: Callable[..., View]) -> None:
+    status = CommandReply(0, "", b"\n{raw bytes\xff}", Stamp(999.0, 1.0))
+    view = view_of(answers={DESCRIPTIONS: answer(descriptions(*SHOWN)), Command("status", json=True): status})
+    tree = Tree()
+    ceph = tree.find("ceph", view)
+    assert ceph is not None
+    assert set(tree.children(ceph, view)) == {"status", "status.json", "mon", "osd", "version", "version.json"}
+    node = tree.find("ceph/status.json", view)
+    assert node is not None
+    assert node.render(view) == status.data
+    getmap = tree.find("ceph/osd/getmap", view)
+    assert getmap is not None
+    assert getmap.row.kind is Kind.BINARY
+    assert tree.find("ceph/osd/crush/rule/ls.json", view) is not None
+    assert tree.find("ceph/osd/crush/nosuch", view) is None
+
+
+def test_without_a_description_there_is_no_list(view_of: Callable[..., View]) -> None:
+    for what in (NotPermitted("caps"), answer([]), answer({})):
+        view = view_of(answers={DESCRIPTIONS: what})
+        ceph = Tree().find("ceph", view)
+        assert ceph is not None
+        with pytest.raises((NotPermitted, NoData)):
+            Tree().children(ceph, view)
+
+
+def test_what_a_monitor_refused_is_left_out(view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
+    view = view_of(answers={DESCRIPTIONS: answer(descriptions(*SHOWN))})
+    monkeypatch.setattr(view.commands, "failure", lambda command: NoData("x") if command.words == "status" else None)
+    assert Tree().find("ceph/status", view) is None
+    assert Tree().find("ceph/version", view) is not None
