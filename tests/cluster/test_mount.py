@@ -379,6 +379,14 @@ def test_the_port_of_v1_for_v2(pacific: Cluster, empty: Path) -> None:
     refused(32, r"v1", pacific.source("v1"), empty, *options)
 
 
+def test_the_port_of_v1_when_v2_was_asked_for_is_told_at_once(pacific: Cluster, empty: Path) -> None:
+    secret = pacific.write_secret("client.df")
+    options = ("name=df", f"secretfile={secret}", "ms_mode=secure")
+    began = time.monotonic()
+    refused(1, r"speaks the v1 protocol.*ms_mode=legacy", "127.0.0.1:6789:/", empty, *options)
+    assert time.monotonic() - began < 5
+
+
 def test_an_unknown_option_names_the_nearest(pacific: Cluster, empty: Path) -> None:
     refused(1, r'"secretflie": did you mean "secretfile"', pacific.source(), empty, "name=df", "secretflie=/x")
 
