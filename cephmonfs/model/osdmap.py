@@ -29,6 +29,10 @@ _OLDEST_POOL: Final = 29
 _SEED: Final = 0xFFFFFFFF
 _NEVER: Final = Utime(0, 0)
 
+_COMPRESSION_MODE: Final = 6  # pool_opts_t::key_t
+_OPT_STR: Final = 0  # pool_opts_t::type_t
+_OPT_INT: Final = 1
+
 OSD_EXISTS: Final = 1 << 0
 OSD_UP: Final = 1 << 1
 OSD_AUTOOUT: Final = 1 << 2
@@ -147,6 +151,8 @@ class Pool:
     pgp_num_target: int = 1
     pg_num_pending: int = 1
     pg_autoscale_mode: int = 0  # 0 off, 1 warn, 2 on
+    compression_mode: str = ""  # empty: the cluster's own
+    last_force_op_resend: int = 0  # that of before Nautilus, which is what clients go by
 
     @classmethod
     def decode(cls, cur: Cursor) -> Pool:
@@ -176,8 +182,8 @@ class Pool:
         body.skip(4 + 4 + 8 + 4 + 4 + 1)  # resends, recencies, expected objects, cache ratio, gmt hit sets
         fast_read = body.boolean()
         body.skip(4 + 4)  # hit set decay
-        body.struct("pool_opts_t", v=2)
-        body.skip(4)  # last_force_op_resend_prenautilus
+        compression_mode = _decode_compression(body)
+        last_force_op_resend = body.u32()
         applications = tuple(body.mapping(Cursor.text, _decode_strings, each=8))
         create_time = body.utime()
         targets = body.u32(), body.u32(), body.u32()
@@ -210,6 +216,8 @@ class Pool:
             pgp_num_target=targets[1],
             pg_num_pending=targets[2],
             pg_autoscale_mode=body.u8(),
+            compression_mode=compression_mode,
+            last_force_op_resend=last_force_op_resend,
         )
 
     def encode(self, enc: Encoder) -> None:
@@ -232,8 +240,10 @@ class Pool:
             enc.text(self.erasure_code_profile).u32(0).u32(0).u64(0).u32(600000).u32(0).boolean(True)
             enc.boolean(self.fast_read).u32(0).u32(0)
             with enc.struct(2, 1):
-                enc.u32(0)
-            enc.u32(0).u32(len(self.applications))
+                enc.u32(1 if self.compression_mode else 0)
+                if self.compression_mode:
+                    enc.s32(_COMPRESSION_MODE).s32(_OPT_STR).text(self.compression_mode)
+            enc.u32(self.last_force_op_resend).u32(len(self.applications))
             for name in self.applications:
                 enc.text(name).u32(0)
             enc.utime(self.create_time).u32(self.pg_num_target).u32(self.pgp_num_target).u32(self.pg_num_pending)
@@ -246,6 +256,24 @@ class Pool:
     def flag_names(self) -> tuple[str, ...]:
         """Names of the flags, lowest bit first."""
         return _bit_names(self.flags, _POOL_FLAG_NAMES)
+
+
+def _decode_compression(cur: Cursor) -> str:
+    """pool_opts_t: ENCODE_START v2 { le32 count of { les32 key, les32 kind, value } }; all but one are passed over.
+
+    The value is a string for kind 0, 8 bytes for the others (integers of version 1 have 4).
+    """
+    v, body = cur.struct("pool_opts_t", v=2)
+    found = ""
+    for _ in range(body.count(each=12)):
+        key, kind = body.s32(), body.s32()
+        if kind != _OPT_STR:
+            body.skip(4 if kind == _OPT_INT and v < 2 else 8)
+            continue
+        text = body.text()
+        if key == _COMPRESSION_MODE:
+            found = text
+    return found
 
 
 def _decode_strings(cur: Cursor) -> None:

@@ -64,6 +64,7 @@ def test_a_recorded_map_has_the_recorded_values(release: str, name: str) -> None
         assert pool.pgp_num == wanted["pg_placement_num"]
         assert pool.pgp_num_target == wanted["pg_placement_num_target"]
         assert str(pool.last_change) == wanted["last_change"]
+        assert pool.compression_mode == wanted["options"].get("compression_mode", "")
         assert ",".join(pool.flag_names) == wanted["flags_names"]
         assert list(pool.applications) == list(wanted["application_metadata"])
         assert ("off", "warn", "on")[pool.pg_autoscale_mode] == wanted["pg_autoscale_mode"]
@@ -219,7 +220,7 @@ def test_all_fields_of_a_pool_come_back() -> None:
         snaps=(PoolSnap(1, Utime(2, 3), "s"),), flags=1, min_size=4, quota_max_bytes=5, quota_max_objects=6,
         tiers=(7,), tier_of=8, cache_mode=1, read_tier=9, write_tier=10, stripe_width=4096, erasure_code_profile="p",
         fast_read=True, applications=("rbd", "x"), create_time=Utime(4, 5), pg_num_target=1, pgp_num_target=2,
-        pg_num_pending=3, pg_autoscale_mode=2,
+        pg_num_pending=3, pg_autoscale_mode=2, compression_mode="force", last_force_op_resend=11,
     )  # fmt: skip
     data = encoded(pool)
     assert decode_all(Pool.decode, data) == pool
@@ -228,6 +229,23 @@ def test_all_fields_of_a_pool_come_back() -> None:
         if len(short) < needed:
             with pytest.raises(DecodeError):
                 Pool.decode(Cursor(short))
+
+
+def test_of_the_options_of_a_pool_one_is_read() -> None:
+    def options(v: int, *pairs: bytes) -> bytes:
+        return struct(v, 1, len(pairs).to_bytes(4, "little") + b"".join(pairs))
+
+    def pair(key: int, kind: int, value: bytes) -> bytes:
+        return key.to_bytes(4, "little") + kind.to_bytes(4, "little") + value
+
+    text = (4).to_bytes(4, "little") + b"lz4x"
+    nothing = options(2)
+    plain = encoded(Pool())
+    assert plain.count(nothing) == 1
+    some = pair(3, 2, bytes(8)), pair(7, 0, text), pair(6, 0, text)
+    for found in (options(2, pair(1, 1, bytes(8)), *some), options(1, pair(1, 1, bytes(4)), *some)):
+        body = plain[6:].replace(nothing, found)
+        assert decode_all(Pool.decode, struct(29, 5, body)) == Pool(compression_mode="lz4x")
 
 
 def with_crc(v: int, client: bytes) -> bytes:
