@@ -40,9 +40,11 @@ def _growth(options: argparse.Namespace) -> dict[str, Any]:
     from bench import growth
 
     path: Path = options.out / "growth.json"
-    data: dict[str, Any] = {"growth": json.loads(path.read_text())["growth"] if path.exists() else {}}
-    facts, began = machine.facts(), time.monotonic()
+    before = json.loads(path.read_text()) if path.exists() else {}
+    data: dict[str, Any] = {"growth": before.get("growth", {}), "facts_of": before.get("facts_of", {})}
     for name in options.only or growth.PARTS:
+        facts, began = machine.facts(), time.monotonic()
+        data["facts_of"][name] = {"date": time.strftime("%Y-%m-%d"), **facts}
         data["growth"][name] = growth.measure(name, quick=options.quick, mounts=options.mounts)
         _write(options.out, path.name, facts, time.monotonic() - began, data)
     return data
@@ -88,7 +90,8 @@ def main() -> None:
     facts, began = machine.facts(), time.monotonic()
     work = {"table": _table, "growth": _growth, "breakdown": _breakdown, "profile": _profile}[options.what]
     data = work(options)
-    _write(options.out, f"{options.what}.json", facts, time.monotonic() - began, data)
+    if options.what != "growth":  # which has written by itself
+        _write(options.out, f"{options.what}.json", facts, time.monotonic() - began, data)
 
 
 if __name__ == "__main__":

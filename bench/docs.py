@@ -59,7 +59,10 @@ _HEIGHTS: Final = (
 
 
 def _facts(data: dict[str, Any]) -> str:
-    facts = {"date": data["date"], **data["facts"]}
+    return _heading({"date": data["date"], **data["facts"]})
+
+
+def _heading(facts: dict[str, str]) -> str:
     text = "```\n" + table.heading(facts) + "```\n"
     match = re.match(r"[\d.]+", facts.get("load", ""))
     cores = re.match(r"\d+", facts.get("machine", ""))
@@ -82,7 +85,7 @@ def _table(data: dict[str, Any]) -> str:
 
 
 def _growth(data: dict[str, Any]) -> str:
-    parts = ["## How cost grows\n", _facts(data)]
+    parts = ["## How cost grows\n"]
     for plot in plots.PLOTS:
         points = data["growth"].get(plot.name)
         if not points:
@@ -92,6 +95,7 @@ def _growth(data: dict[str, Any]) -> str:
         lines = [[f"{point['x']:g}", *(table.number(point.get(key, 0)) for key in keys)] for point in points]
         parts += [
             f"### {plot.x[0].upper()}{plot.x[1:]}\n",
+            _heading(data["facts_of"][plot.name]),
             f"{_GROWTH[plot.name]}\n",
             f"![cost by {plot.x}](benchmarks/{plot.name}.svg)\n",
             table.markdown_table(lines, [plot.x, *keys]),
