@@ -111,8 +111,8 @@ def md_options() -> Iterator[str]:
         yield f"| `{option.spelled}`{also} | {default} | {option.doc.replace('|', chr(92) + '|')} |"
     yield "\n## Everything else\n"
     yield "What mount(8), fstab and systemd pass (`_netdev`, `nofail`, `noatime`, `user`, `x-*`...) and the options"
-    yield "that only concern CephFS are accepted and have no effect. Any other is an error that names the nearest known one;"
-    yield "`-s` lets it pass. A mount is always `ro,nosuid,nodev,noexec`."
+    yield "that only concern CephFS are accepted and have no effect. Any other is an error that names the nearest known"
+    yield "one; `-s` lets it pass. A mount is always `ro,nosuid,nodev,noexec`."
 
 
 def page_source(path: Path) -> str:
