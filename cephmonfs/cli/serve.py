@@ -6,7 +6,6 @@ Order of an end, whether by umount or by a signal: the file system stops, the mo
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -15,7 +14,7 @@ import time
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import pyfuse3
 import trio
@@ -24,20 +23,18 @@ from cephmonfs.cli import privileges
 from cephmonfs.cli.daemon import Exit, Reporter, detach
 from cephmonfs.cli.logs import start_logging
 from cephmonfs.cli.notify import Notifier
-from cephmonfs.config.monaddr import PORT_V1
-from cephmonfs.errors import CephMonFSError, ConfigError, NotPermitted, RequestTimeout, SessionLost
-from cephmonfs.fs.source import Source
+from cephmonfs.cli.session import Client, describe, first_of, first_session
+from cephmonfs.errors import CephMonFSError, ConfigError
 from cephmonfs.mon.snapshot import State
 from cephmonfs.runtime.clock import BootClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from cephmonfs.config.mountconfig import MountConfig
     from cephmonfs.fs.logring import LogRing
     from cephmonfs.mon.snapshot import Snapshot
 
-E = TypeVar("E", bound=BaseException)
 Ops = TypeVar("Ops", bound=pyfuse3.Operations)
 
 log = logging.getLogger("cephmonfs")
@@ -47,22 +44,6 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOP_PATIENCE_S: Final = 1.0
 _UNMOUNT_PATIENCE_S: Final = 1.5
 _STATUS_EVERY_S: Final = 0.5  # each answered statfs is a change too
-_FIRST_ANSWER_S: Final = 5.0
-_SILENT_S: Final = 2.5  # the session needs 1.5 to tell missing caps
-_MOST_MONS: Final = 5  # whose failures one line holds
-
-
-class Client(Source, Protocol):
-    """The session as this module needs it: the file system's view, and the wait for the first session."""
-
-    @property
-    def resolve_error(self) -> str:
-        """Why no monitor's address is known, empty when one is."""
-        ...
-
-    async def wait_open(self) -> None:
-        """Return once a session is open.  Raises AuthError or ConfigError when there is no point in waiting."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,69 +127,6 @@ class _Stop:
                 continue
             pyfuse3.terminate()
             self.main.deadline = min(self.main.deadline, trio.current_time() + _STOP_PATIENCE_S)
-
-
-async def first_session(client: Client, config: MountConfig) -> None:
-    """Wait for it, and for a first answer.
-
-    Raises RequestTimeout that tells what happened at each monitor, or what the monitors say for good: a refused key,
-    caps that do not cover a statfs, no such pool or file system.
-    """
-    opened = False
-    with trio.move_on_after(config.mount_timeout):
-        await client.wait_open()
-        opened = True
-        with trio.move_on_after(_FIRST_ANSWER_S):
-            try:
-                await first_answer(client)
-            except (RequestTimeout, SessionLost):
-                pass  # there was a session; from here on the file system tells how it goes
-    if not opened:
-        raise RequestTimeout(timeout_sentence(client.snapshot(), config, client.resolve_error))
-
-
-async def first_answer(client: Client) -> None:
-    """Wait for a statfs.  Raises NotPermitted when the caps do not cover it.
-
-    A monitor answers such a statfs with silence, and an error to a command that wants the same caps.  Where the caps
-    cover not even small commands the session has found out by itself by then.
-    """
-    with trio.move_on_after(_SILENT_S):
-        await client.statfs()
-        return
-    reply = await client.command({"prefix": "pg stat", "format": "json"})
-    if reply.result == -errno.EACCES:
-        entity = client.snapshot().entity
-        raise NotPermitted(
-            f"{entity} may connect but not ask for the space: it needs mon 'allow r' (or at least 'allow service pg r')"
-        )
-    await client.statfs()
-
-
-def timeout_sentence(snapshot: Snapshot, config: MountConfig, resolve_error: str = "") -> str:
-    """Say which monitors were tried and what each of them did; or why there were none to try."""
-    if snapshot.state is State.REFUSED and snapshot.last_error:
-        return snapshot.last_error
-    if resolve_error and not snapshot.last_error:
-        return resolve_error
-    if not config.targets and config.dns_srv and not snapshot.last_error:
-        return f"no monitor address: no name server answered within {config.mount_timeout:g} s for {config.dns_srv}"
-    tried = list(dict.fromkeys(snapshot.errors.values()))
-    tried += [f"{target}: no answer" for target in config.targets if not any(str(target) in error for error in tried)]
-    tried = tried or [snapshot.last_error or "no answer"]
-    count = max(len(tried), len(snapshot.mons) or len(config.targets))
-    who = "the monitor did not answer" if count == 1 else f"none of {count} monitors answered"
-    more = f"; and {len(tried) - _MOST_MONS} more" if len(tried) > _MOST_MONS else ""
-    return f"{who} in {config.mount_timeout:g} s: {'; '.join(tried[:_MOST_MONS])}{more}{_advice(tried, config)}"
-
-
-def _advice(tried: Sequence[str], config: MountConfig) -> str:
-    """What to do, where that shows in what all monitors did."""
-    if config.notices and any(": connect: " in error for error in tried):
-        return f". Monitors that speak only the v1 protocol, at port {PORT_V1}, want ms_mode=legacy"
-    if any(": auth: " in error and "closed" in error for error in tried):
-        return ". Monitors that break off there have no quorum: ceph daemon mon.NAME mon_status, on their hosts"
-    return ""
 
 
 def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
@@ -395,21 +313,3 @@ def session_status(snapshot: Snapshot) -> str:
     if snapshot.state is State.OPEN:
         return f"open with {snapshot.mon} ({snapshot.addr}, {snapshot.mode})"
     return f"{snapshot.state}: {snapshot.last_error}" if snapshot.last_error else str(snapshot.state)
-
-
-def first_of(kind: type[E], exc: BaseException) -> E | None:
-    """Find an exception of a kind in a group, or the exception itself."""
-    if isinstance(exc, kind):
-        return exc
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in exc.exceptions:
-            if (found := first_of(kind, inner)) is not None:
-                return found
-    return None
-
-
-def describe(exc: BaseException) -> str:
-    """Name the innermost exceptions of a group."""
-    if isinstance(exc, BaseExceptionGroup):
-        return ", ".join(describe(inner) for inner in exc.exceptions)
-    return f"{type(exc).__name__}: {exc}"

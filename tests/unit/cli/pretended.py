@@ -22,7 +22,8 @@ from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.snapshot import CommandReply, MonView, Snapshot, Stamp, State, StatfsRecord
 
 if TYPE_CHECKING:
-    from cephmonfs.cli.serve import Client, Parts
+    from cephmonfs.cli.serve import Parts
+    from cephmonfs.cli.session import Client
     from cephmonfs.fs.logring import LogRing
 
 FSID = "2f5a8f1e-64d1-4d6b-9f43-0b1c2d3e4f50"

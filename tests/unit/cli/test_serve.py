@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cephmonfs.cli import serve
+from cephmonfs.cli import serve, session
 from cephmonfs.cli.mountpoint import _mounts, set_path, top_mount
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.mon.snapshot import State
@@ -44,7 +44,7 @@ def test_what_libfuse_is_told() -> None:
 def test_timeout_sentences() -> None:
     asked = config("mount_timeout=3")
     waiting = replace(snapshot(), state=State.CONNECTING, errors={"a:3300": "monitor a: connect: connection refused"})
-    tell = serve.timeout_sentence
+    tell = session.timeout_sentence
     assert tell(waiting, asked).startswith("none of 3 monitors answered in 3 s: monitor a: connect: connection refused")
     one = replace(waiting, mons=())
     assert tell(one, asked) == "the monitor did not answer in 3 s: monitor a: connect: connection refused"
@@ -67,9 +67,9 @@ def test_status_line() -> None:
 
 def test_exceptions_in_groups() -> None:
     group = BaseExceptionGroup("g", [ExceptionGroup("h", [ValueError("v")]), KeyboardInterrupt()])
-    assert isinstance(serve.first_of(ValueError, group), ValueError)
-    assert serve.first_of(OSError, group) is None
-    assert serve.describe(group) == "ValueError: v, KeyboardInterrupt: "
+    assert isinstance(session.first_of(ValueError, group), ValueError)
+    assert session.first_of(OSError, group) is None
+    assert session.describe(group) == "ValueError: v, KeyboardInterrupt: "
 
 
 def test_c_code_that_prints_to_stderr_is_heard(capfd: pytest.CaptureFixture[str]) -> None:
