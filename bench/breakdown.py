@@ -62,11 +62,13 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
     def add(key: str, value: float) -> None:
         out.setdefault(key, []).append(value)
 
-    base = Path(tempfile.mkdtemp(prefix="cmfs-layers-"))
+    scratch = tempfile.TemporaryDirectory(prefix="cmfs-layers-", ignore_cleanup_errors=True)
+    base = Path(scratch.name)
     memfs = [str(compiled("memfs")), str(base / "c")]
     memory = [PYTHON, "-m", "bench.layers", "memory", str(base / "memory")]
     fs = [PYTHON, "-m", "bench.layers", "fs", str(base / "fs")]
     with (
+        scratch,
         cluster(mgr=True) as one,
         _serving(memfs, base / "c") as p_c,
         _serving(memory, base / "memory") as p_memory,
