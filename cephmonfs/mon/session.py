@@ -20,10 +20,10 @@ Ceph v20.2.4: src/mon/MonClient.cc.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from cephmonfs.auth.credentials import AuthMethod, Credentials
@@ -35,25 +35,21 @@ from cephmonfs.errors import (
     ForeignCluster,
     IntegrityError,
     MissingFeatures,
-    NoData,
     NotPermitted,
     ProtocolError,
-    StaleTicket,
     UnexpectedMessage,
-    UnknownEncoding,
     WrongProtocol,
 )
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
-from cephmonfs.model.entity import EntityAddr, EntityType
-from cephmonfs.model.fsmap import FSMap
-from cephmonfs.model.mdsmap import MDSMap
+from cephmonfs.model.entity import EntityAddr
 from cephmonfs.model.monmap import MonMap
-from cephmonfs.model.osdmap import Incremental, OSDMap
+from cephmonfs.mon import roster
+from cephmonfs.mon.following import Following
 from cephmonfs.mon.hunt import Candidate, Hunt
+from cephmonfs.mon.journal import Journal
 from cephmonfs.mon.link import EACCES, EVERYTHING, Happened, Identity, Link, Offer, Phase, key_type_refused
-from cephmonfs.mon.maps import MapStore
 from cephmonfs.mon.requests import LATE_AFTER_S, Kind, LinkId, Request, Requests, WaiterId
 from cephmonfs.mon.snapshot import (
     CommandReply,
@@ -64,16 +60,13 @@ from cephmonfs.mon.snapshot import (
     Stamp,
     State,
     StatfsRecord,
-    TicketView,
 )
-from cephmonfs.mon.subs import MAPS, Subscriptions
-from cephmonfs.wire.crc32c import raw_crc32c
+from cephmonfs.mon.space import Space
+from cephmonfs.mon.tickets import Tickets
 from cephmonfs.wire.cursor import Cursor, Utime
 
 if TYPE_CHECKING:
     from cephmonfs.messages.message import Payload
-
-DecodedMap = TypeVar("DecodedMap", FSMap, MDSMap, OSDMap)
 
 _HEDGE_EVERY_S: Final = 0.3  # silence that opens one more link
 _MAX_LINKS: Final = 3
@@ -83,13 +76,8 @@ _PING_S: Final = 20.0  # idle time after which a sign of life is asked for
 _SILENT_S: Final = 30.0  # without a byte although one was due: the link is dead
 _PROBE_GRACE_S: Final = 1.5  # an answered probe, and still no answer to what was asked before it: caps
 _ASKED_WITHIN_S: Final = 15.0  # somebody asked so recently that the hunt stays brisk
-_RENEW_AT: Final = 0.75  # of a ticket's life
-_RENEW_AGAIN_S: Final = 30.0  # after a failed renewal
-_TICKET_DOUBTS: Final = 2  # handshakes that broke off after our ticket, in a row: try without it
 _SUBS_RENEW_MIN_S: Final = 1.0
-_HISTORY: Final = 32
 _CAPS_AGAIN_S: Final = 60.0  # a session's caps are those of its beginning: so often a new one is tried
-_ROLLED_BACK_S: Final = 10.0  # statfs versions below ours for so long: the cluster was rolled back, believe it
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,29 +157,15 @@ class MonSession:
         self._current: Link | None = None
         self._last_link = 0
         self._next_hedge = 0.0
-        self._credentials: Credentials | None = None
-        self._tickets_got: Stamp | None = None
-        self._renew_after: float | None = None
         self._renewing: LinkId | None = None
-        self._ticket_doubts = 0
-        self._subs = Subscriptions(mdsmap_at_once=config.fs is None)
-        self._maps = MapStore()
-        self._monmap: MonMap | None = None
-        self._fscid: int | None = None
-        self._fs_missing = False
-        self._fs_pool: int | None = None  # the one data pool of the chosen file system
-        self._osdmap: OSDMap | None = None
-        self._bad_maps: dict[str, int] = {}  # crc of the last one of each name that did not decode
-        self._unread: set[str] = set()  # maps that the cluster has and we cannot read
-        self._denied: set[str] = set()
+        self._journal = Journal()
+        self._tickets = Tickets()
+        self._following = Following(config.fsid, config.fs, config.pool, self._journal)
+        self._space = Space(self._journal)
+        self._requests = Requests()
         self._probe: _Probe | None = None
         self._statfs_denied = False
         self._caps_again = 0.0
-        self._osdmap_asked_at = -1  # what we had when we last asked for a full one
-        self._requests = Requests()
-        self._statfs: StatfsRecord | None = None
-        self._statfs_version = 0
-        self._lagging_since: float | None = None
         self._last_asked = now.mono
         self._state = State.CONNECTING
         self._since: Stamp | None = None
@@ -201,14 +175,9 @@ class MonSession:
         self._mode = ""
         self._sessions = 0
         self._failovers = 0
-        self._last_error = ""
-        self._mon_errors: dict[str, str] = {}
         self._rtt: dict[str, float] = {}
-        self._history: deque[SessionChange] = deque(maxlen=_HISTORY)
         self._events: deque[SessionEvent] = deque()
-        self._changed: set[str] = set()
         self._closed = False
-        self.counters: Counter[str] = Counter()
 
     def _chance(self) -> float:
         return Cursor(self._random(4)).u32() / 2**32
@@ -253,7 +222,7 @@ class MonSession:
         link = self._links.get(link_id)
         if link is None:
             return
-        self.counters["bytes_in"] += len(data)
+        self._journal.counters["bytes_in"] += len(data)
         self._last_contact = now
         try:
             link.receive_data(data, now.mono)
@@ -328,17 +297,15 @@ class MonSession:
         """Return what the driver has to do or pass on next, None when nothing."""
         if self._events:
             return self._events.popleft()
-        if self._changed:
-            changed, self._changed = frozenset(self._changed), set()
-            return Changed(changed)
-        return None
+        changed = self._journal.take_changes()
+        return Changed(changed) if changed else None
 
     def data_to_send(self) -> list[tuple[LinkId, bytes]]:
         """Return and forget the bytes that wait to be sent."""
         out = []
         for link in self._links.values():
             if data := link.data_to_send():
-                self.counters["bytes_out"] += len(data)
+                self._journal.counters["bytes_out"] += len(data)
                 out.append((link.id, data))
         return out
 
@@ -355,8 +322,8 @@ class MonSession:
             times.append(late)
         if self._probe is not None and self._current is not None and self._waits_for_probe():
             times.append(self._probe.answered + _PROBE_GRACE_S)
-        if self._renew_after is not None and self._current is not None:
-            times.append(self._renew_after)
+        if self._tickets.renew_after is not None and self._current is not None:
+            times.append(self._tickets.renew_after)
         if self._current is not None and self._current.renew_subs_at is not None:
             times.append(self._current.renew_subs_at)
         return min(times, default=None)
@@ -386,14 +353,14 @@ class MonSession:
             self._last_link,
             candidate,
             self._config.identity,
-            self._credentials,
+            self._tickets.credentials,
             self._random,
             now,
             offer=self._config.offer,
-            ciphers=self._monmap.auth_ciphers.allowed if self._monmap is not None else (),
+            ciphers=self._following.monmap.auth_ciphers.allowed if self._following.monmap is not None else (),
         )
         self._links[link.id] = link
-        self.counters["connects"] += 1
+        self._journal.counters["connects"] += 1
         self._next_hedge = now + self._config.late_after_s
         self._events.append(Connect(link.id, candidate.addr))
         self._update_state()
@@ -412,11 +379,11 @@ class MonSession:
         if link.id not in self._links:
             return
         sentence = link.describe(reason)
-        self._last_error = sentence
-        self._mon_errors[link.candidate.name] = sentence
-        self.counters["links_failed"] += 1
+        self._journal.last_error = sentence
+        self._journal.errors[link.candidate.name] = sentence
+        self._journal.counters["links_failed"] += 1
         if isinstance(reason, DecodeError):
-            self.counters["decode_errors"] += 1
+            self._journal.counters["decode_errors"] += 1
         refused = isinstance(reason, AuthError | WrongProtocol | MissingFeatures)
         self._close(link)
         if isinstance(reason, DecodeError | IntegrityError | UnexpectedMessage | ForeignCluster):
@@ -428,13 +395,13 @@ class MonSession:
         if self._renewing == link.id:
             self._renewing = None
         if link.prior is not None and link.phase is Phase.AUTH:
-            self._doubt_ticket(link.prior, reason)
+            self._doubt(link.prior, reason)
         self._next_hedge = 0.0
         if link is self._current:
             self._current = None
             self._note(State.HUNTING, sentence)
             self._promote_any()
-        self._changed.add("session")
+        self._journal.changed("session")
         self._update_state()
 
     def _promote_any(self) -> None:
@@ -456,39 +423,23 @@ class MonSession:
             self._failovers += 1
         self._mon, self._addr, self._mode = name, str(link.candidate.addr), str(link.mode)
         self._since = self._now
-        self._mon_errors.pop(name, None)
+        self._journal.errors.pop(name, None)
         if link.connected_at is not None and link.ready_at is not None:
             self._rtt.setdefault(name, link.connected_at - link.opened)
         self._hunt.succeeded(link.candidate.addr)
         if link.result is not None:
-            self._take_credentials(link.result.credentials)
+            self._tickets.take(link.result.credentials, self._now)
         self._note(State.OPEN, "")
         self._warn_of_old_list(again=True)
-        self._changed.add("session")
+        self._journal.changed("session")
         self._update_state()
 
-    def _take_credentials(self, credentials: Credentials) -> None:
-        self._credentials = credentials
-        self._tickets_got = self._now
-        validity = credentials.shortest_validity_s()
-        self._renew_after = None if validity is None else self._now.mono + validity * _RENEW_AT
-        self._renewing = None
-        self._ticket_doubts = 0
-
-    def _doubt_ticket(self, prior: Credentials, reason: CephMonFSError) -> None:
-        """A handshake failed after our old ticket was shown.
-
-        A monitor out of quorum closes there, but so do those up to Reef on a ticket that their keys do not decrypt.
-        """
-        self._ticket_doubts += 1
-        if isinstance(reason, StaleTicket) or self._ticket_doubts >= _TICKET_DOUBTS:
-            self._ticket_doubts = 0
-            if self._credentials is prior:
-                self._credentials = None
-                self.counters["tickets_stale"] += 1
+    def _doubt(self, shown: Credentials, reason: CephMonFSError) -> None:
+        if self._tickets.doubt(shown, reason):
+            self._journal.counters["tickets_stale"] += 1
 
     def _note(self, state: State, reason: str) -> None:
-        self._history.append(SessionChange(self._now, state, self._mon, reason))
+        self._journal.history.append(SessionChange(self._now, state, self._mon, reason))
 
     def _update_state(self) -> None:
         old = self._state
@@ -503,7 +454,9 @@ class MonSession:
         else:
             self._state = State.CONNECTING
         if self._state is not old:
-            self._changed.add("session")
+            self._journal.changed("session")
+            if self._state is State.HUNTING:
+                self._journal.counters["hunts"] += 1
 
     # ---- timers
 
@@ -531,7 +484,7 @@ class MonSession:
     def _ping(self, link: Link) -> None:
         wall = self._now.wall
         link.send_keepalive(self._now.mono, Utime(int(wall), int(wall % 1 * 1e9)))
-        self.counters["keepalives"] += 1
+        self._journal.counters["keepalives"] += 1
 
     def _request_late(self, link: Link) -> float:
         """When this link is late with a request, if it stays silent; never (inf) if it owes none."""
@@ -568,18 +521,18 @@ class MonSession:
         elif item is Happened.ALIVE:
             self._on_alive(link)
         elif isinstance(item, Message):
-            self.counters["messages_in"] += 1
+            self._journal.counters["messages_in"] += 1
             payload = from_monitor(item)
             if payload is None:
-                self.counters["messages_unknown"] += 1
+                self._journal.counters["messages_unknown"] += 1
             else:
                 self._on_payload(link, item, payload)
 
     def _on_ready(self, link: Link) -> None:
         self._update_state()
         link.monmap_due = self._now.mono
-        self._send(link, mon.MMonSubscribe(self._subs.items(whole_monmap=True), self._config.hostname))
-        if self._monmap is not None:
+        self._subscribe(self._following.items(whole_monmap=True), (link,))
+        if self._following.monmap is not None:
             self._resend(link)
 
     def _on_alive(self, link: Link) -> None:
@@ -602,20 +555,20 @@ class MonSession:
 
     def _send(self, link: Link, payload: Payload, tid: int = 0) -> None:
         link.send(payload, tid)
-        self.counters["messages_out"] += 1
+        self._journal.counters["messages_out"] += 1
 
     def _send_request(self, link: Link, request: Request) -> None:
-        if self._monmap is None or link.id in request.sent:
+        if self._following.monmap is None or link.id in request.sent:
             return
-        if request.kind is Kind.STATFS and not self._statfs_meant():
+        if request.kind is Kind.STATFS and not self._following.statfs_meant():
             return
-        self._send(link, request.make(self._monmap.fsid.bytes), request.tid)
+        self._send(link, request.make(self._following.monmap.fsid.bytes), request.tid)
         request.sent[link.id] = self._now.mono
         request.sends += 1
         if request.asked is None:
             request.asked = self._now
         else:
-            self.counters["resends"] += 1
+            self._journal.counters["resends"] += 1
 
     def _send_everywhere(self, request: Request) -> None:
         """On the session; while it is late also on those that may take over."""
@@ -647,39 +600,26 @@ class MonSession:
             case mon.MMonCommandAck():
                 self._on_command(link, message, payload)
             case mon.MMDSMap():
-                self._check_fsid(UUID(bytes=payload.fsid))
-                self._on_mdsmap(link, payload)
+                self._following.on_mdsmap(link, payload, self._now)
                 self._settle_statfs()
             case mon.MFSMap():
-                self._on_fsmap(link, payload)
+                self._subscribe(self._following.on_fsmap(link, payload, self._now), self._links.values())
                 self._settle_statfs()
             case mon.MOSDMap():
-                self._check_fsid(UUID(bytes=payload.fsid))
-                self._on_osdmap(link, payload)
+                self._subscribe(self._following.on_osdmap(link, payload, self._now), (link,))
                 self._settle_statfs()
             case mon.MMgrMap():
-                self._got_map("mgrmap", payload.epoch, payload.mgrmap)
+                self._following.on_mgrmap(payload, self._now)
             case auth.MAuthReply():
                 self._on_auth_reply(link, payload)
             case mon.MMonSubscribeAck(interval_s):
                 link.renew_subs_at = self._now.mono + max(interval_s / 2, _SUBS_RENEW_MIN_S)
             case _:
-                self.counters["messages_unasked"] += 1
-
-    def _check_fsid(self, fsid: UUID) -> None:
-        wanted = self._monmap.fsid if self._monmap is not None else self._config.fsid
-        if wanted is not None and fsid != wanted:
-            raise ForeignCluster(f"belongs to cluster {fsid}, wanted {wanted}")
+                self._journal.counters["messages_unasked"] += 1
 
     def _on_monmap(self, link: Link, payload: mon.MMonMap) -> None:
-        monmap = MonMap.decode(Cursor(payload.monmap, "MonMap"))
-        self._check_fsid(monmap.fsid)
-        if not monmap.mons:
-            raise DecodeError("MonMap", 0, "no monitors in it")
-        if self._maps.put("monmap", monmap.epoch, payload.monmap, self._now):
-            self._monmap = monmap
-            self._subs.got("monmap", monmap.epoch)
-            self._changed.add("monmap")
+        monmap = self._following.on_monmap(payload, self._now)
+        if monmap is not None:
             self._refresh_candidates()
             self._warn_of_key_type(monmap)
             self._match_links(monmap)
@@ -692,52 +632,21 @@ class MonSession:
         """The cluster stopped taking keys like ours: nothing happens to this session, and the next will be refused."""
         who = self._config.identity
         if sentence := key_type_refused(who, monmap.auth_ciphers.allowed):
-            self._last_error = f"{who.entity}: {sentence} before it connects again"
-            self._changed.add("session")
+            self._journal.error(f"{who.entity}: {sentence} before it connects again")
 
     def _refresh_candidates(self) -> None:
-        """The monmap's monitors first; configured addresses that it does not have come last.
-
-        A configured address that is a monitor's other one (v1 where we speak v2, or the reverse) is that monitor:
-        it is tried where it speaks our protocol, and there alone.
-        """
-        kind = self._config.identity.addr_type
-        known = []
-        elsewhere: set[str] = set()
-        if self._monmap is not None:
-            for info in self._monmap.mons:
-                addr = info.addrs.of_type(kind)
-                if addr is not None and not addr.blank:
-                    known.append(Candidate(info.name, addr, info.priority, info.weight))
-                    elsewhere.update(other.hostport for other in info.addrs.addrs if other.type != kind)
-        last = max((c.priority for c in known), default=-1) + 1
-        have = {c.addr for c in known}
-        extra = [c for c in self._configured if c.addr not in have and c.addr.hostport not in elsewhere]
-        if known:
-            extra = [Candidate(c.name, c.addr, last, c.weight) for c in extra]
-        self._hunt.set_candidates([*known, *extra])
+        monmap = self._following.monmap
+        self._hunt.set_candidates(roster.candidates(self._configured, monmap, self._config.identity.addr_type))
         self._warn_of_old_list()
 
     def _warn_of_old_list(self, *, again: bool = False) -> None:
-        """Monitors that were given and that the cluster does not have are told when that shows, and with each session.
-
-        They are tried last from now on.
-        """
-        if self._monmap is None:
+        """Tell when that shows, and with each session."""
+        monmap = self._following.monmap
+        if monmap is None:
             return
-        there = {addr.hostport for info in self._monmap.mons for addr in info.addrs.addrs}
-        given: dict[str, bool] = {}
-        for candidate in self._configured:
-            if not candidate.remembered:
-                given[candidate.name] = given.get(candidate.name, False) or candidate.addr.hostport in there
-        gone = tuple(name for name, known in given.items() if not known)
+        gone = roster.unlisted(self._configured, monmap)
         if gone and (again or gone != self._gone):
-            mons = ", ".join(f"{info.name} {info.addrs}" for info in self._monmap.mons)
-            verb = "is no monitor" if len(gone) == 1 else "are no monitors"
-            self._last_error = (
-                f"the list of monitors is out of date: {', '.join(gone)} {verb} of this cluster, which has {mons}"
-            )
-            self._changed.add("session")
+            self._journal.error(roster.out_of_date(gone, monmap))
         self._gone = gone
 
     def _match_links(self, monmap: MonMap) -> None:
@@ -752,120 +661,23 @@ class MonSession:
             elif link.listed:
                 self._drop(link, ProtocolError("is no longer in the monmap"))
 
-    def _got_map(self, name: str, epoch: int, blob: bytes) -> bool:
-        if not self._maps.put(name, epoch, blob, self._now):
-            return False
-        self._subs.got(name, epoch)
-        self._denied.discard(name)
-        self._unread.discard(name)
-        self._changed.add(name)
-        return True
-
-    def _decoded(
-        self, link: Link, name: str, epoch: int, blob: bytes, decode: Callable[[Cursor], DecodedMap]
-    ) -> DecodedMap | None:
-        """Decode a map before it takes the place of a good one; None: we do without it.
-
-        Damage costs the monitor its session.  But the same bytes once more are the cluster's own word, and what is too
-        new for us is nobody's fault: then that map is left out, and everything else goes on.
-        """
-        try:
-            value = decode(Cursor(blob, name))
-            if value.epoch != epoch:
-                raise DecodeError(name, 0, f"epoch {value.epoch} where {epoch} was announced")
-            return value
-        except (DecodeError, IntegrityError) as exc:
-            crc = raw_crc32c(blob, 0)
-            seen, self._bad_maps[name] = self._bad_maps.get(name), crc
-            self.counters["maps_bad"] += 1
-            if seen != crc and not isinstance(exc, UnknownEncoding):
-                raise
-            self._last_error = link.describe(exc)
-            self._unread.add(name)
-            self._changed.add("session")
-            return None
-
-    def _on_fsmap(self, link: Link, payload: mon.MFSMap) -> None:
-        fsmap = self._decoded(link, "fsmap", payload.epoch, payload.fsmap, FSMap.decode)
-        if fsmap is None or not self._got_map("fsmap", payload.epoch, payload.fsmap):
-            return
-        names = fsmap.for_user()
-        if self._config.fs is None:
-            first = fsmap.legacy_client_fscid
-            self._fscid = first if first >= 0 else None
-            return
-        fscid = names.fscid_of(self._config.fs)
-        self._fs_missing = fscid is None
-        self._fscid = fscid
-        if self._subs.choose_mdsmap(fscid):
-            self._maps.forget("mdsmap")
-            self._fs_pool = None
-            items = self._subs.item("mdsmap")
-            if items:
-                self._subscribe(items)
-
     def _renew_subs(self) -> None:
         """A monitor that acknowledges subscriptions forgets them after the interval it named."""
         link = self._current
         if link is not None and link.renew_subs_at is not None and self._now.mono >= link.renew_subs_at:
             link.renew_subs_at = None  # until the next acknowledgement
-            self.counters["subs_renewed"] += 1
-            self._send(link, mon.MMonSubscribe(self._subs.items(whole_monmap=False), self._config.hostname))
+            self._journal.counters["subs_renewed"] += 1
+            self._subscribe(self._following.items(whole_monmap=False), (link,))
 
-    def _subscribe(self, items: Mapping[str, mon.SubscribeItem]) -> None:
-        for link in self._links.values():
-            if link.ready:
+    def _subscribe(self, items: Mapping[str, mon.SubscribeItem], links: Iterable[Link]) -> None:
+        for link in links:
+            if items and link.ready:
                 self._send(link, mon.MMonSubscribe(items, self._config.hostname))
-
-    def _on_mdsmap(self, link: Link, payload: mon.MMDSMap) -> None:
-        mdsmap = self._decoded(link, "mdsmap", payload.epoch, payload.mdsmap, MDSMap.decode)
-        if mdsmap is None or not self._got_map("mdsmap", payload.epoch, payload.mdsmap):
-            return
-        if self._config.fs is not None:
-            pools = mdsmap.data_pools
-            self._fs_pool = pools[0] if len(pools) == 1 else None
-
-    def _on_osdmap(self, link: Link, payload: mon.MOSDMap) -> None:
-        newest = max(payload.full, default=0)
-        if newest and newest >= self._subs.have("osdmap"):
-            osdmap = self._decoded(link, "osdmap", newest, payload.full[newest], OSDMap.decode)
-            if osdmap is not None:
-                self._check_fsid(osdmap.fsid)
-                self._got_map("osdmap", newest, payload.full[newest])
-                self._osdmap = osdmap
-        for epoch in sorted(payload.incrementals):
-            if epoch > self._subs.have("osdmap") and not self._apply_incremental(link, epoch, payload):
-                self._ask_full_osdmap(link)
-                return
-        if self._maps.osdmap_is_long():
-            self._ask_full_osdmap(link)
-
-    def _apply_incremental(self, link: Link, epoch: int, payload: mon.MOSDMap) -> bool:
-        """Go one epoch on; False if we cannot from where we are."""
-        old, blob = self._osdmap, payload.incrementals[epoch]
-        if old is None or epoch != old.epoch + 1:
-            return False
-        osdmap = self._decoded(link, "osdmap", epoch, blob, lambda cur: old.apply(Incremental.decode(cur)))
-        if osdmap is None or not self._maps.put_incremental(epoch, blob, self._now):
-            return False
-        self._osdmap = osdmap
-        self._subs.got("osdmap", epoch)
-        self._changed.add("osdmap")
-        return True
-
-    def _ask_full_osdmap(self, link: Link) -> None:
-        """Once for what we have: a monitor that lags behind answers with a map that does not help."""
-        have = self._subs.have("osdmap")
-        if self._osdmap_asked_at == have:
-            return
-        self._osdmap_asked_at = have
-        self.counters["osdmap_full_asked"] += 1
-        self._send(link, mon.MMonSubscribe({"osdmap": mon.SubscribeItem(0)}, self._config.hostname))
 
     def _on_command(self, link: Link, message: Message, payload: mon.MMonCommandAck) -> None:
         request = self._requests.answered(message.tid, Kind.COMMAND)
         if request is None:
-            self.counters["replies_unasked"] += 1
+            self._journal.counters["replies_unasked"] += 1
             return
         if request.optional:
             self._probe = _Probe(link.id, self._now.mono, payload.result)
@@ -883,8 +695,9 @@ class MonSession:
         if old is not None:
             if old.id not in request.sent:
                 return
-            self._last_error = self._mon_errors[old.candidate.name] = old.describe("left, it did not answer")
-            self.counters["left_silent"] += 1
+            sentence = self._journal.errors[old.candidate.name] = old.describe("left, it did not answer")
+            self._journal.error(sentence)
+            self._journal.counters["left_silent"] += 1
             self._close(old)
         self._promote(link)
 
@@ -895,24 +708,7 @@ class MonSession:
         if self._statfs_denied:
             self._try_caps_again()
             return self._no_caps()
-        if self._config.pool is not None and self._monmap is not None and self._maps.get("osdmap") is not None:
-            if self._pool_id() is None:
-                return NoData(f"the cluster has no pool {self._config.pool}")
-        elif self._config.pool is not None and "osdmap" in self._denied:
-            return NotPermitted(f"{self._config.identity.entity} may not read the osdmap that names pools")
-        if self._fs_missing:
-            return NoData(f"the cluster has no file system {self._config.fs}")
-        if self._config.fs is not None and "fsmap" in self._denied:
-            return NotPermitted(f"{self._config.identity.entity} may not read the fsmap that names file systems")
-        return None
-
-    def _statfs_meant(self) -> bool:
-        """Whether the maps have come that tell what a statfs is about: before them it would be of the whole cluster."""
-        if self._config.pool is not None:
-            return self._maps.get("osdmap") is not None or "osdmap" in self._unread
-        if self._config.fs is None or not self._awaited("mdsmap"):
-            return True
-        return self._fscid is None and not self._awaited("fsmap")
+        return self._following.statfs_problem(self._config.identity.entity)
 
     def _settle_statfs(self) -> None:
         """A map came, or will not: a statfs that waited for it leaves now, or is told why it cannot."""
@@ -927,63 +723,29 @@ class MonSession:
                 self._send_everywhere(request)
 
     def _make_statfs(self, fsid: bytes) -> ToMonitor:
-        return mon.MStatfs(fsid, self._statfs_pool())
-
-    def _statfs_pool(self) -> int | None:
-        return self._pool_id() if self._config.pool is not None else self._fs_pool
-
-    def _pool_id(self) -> int | None:
-        wanted = self._config.pool
-        names = self._osdmap.pool_names if self._osdmap is not None else {}
-        for number, name in names.items():
-            if name == wanted:
-                return number
-        return int(wanted) if wanted is not None and wanted.isdigit() and int(wanted) in names else None
+        return mon.MStatfs(fsid, self._following.statfs_pool())
 
     def _on_statfs(self, link: Link, tid: int, payload: mon.MStatfsReply) -> None:
         request = self._requests.answered(tid, Kind.STATFS)
         if request is None:
-            self.counters["replies_unasked"] += 1
+            self._journal.counters["replies_unasked"] += 1
             return
-        self._check_fsid(UUID(bytes=payload.fsid))
-        self.counters["statfs"] += 1
+        self._following.check_fsid(UUID(bytes=payload.fsid))
+        self._journal.counters["statfs"] += 1
         self._statfs_denied = False
         self._answered_by(link, request)
-        record = self._statfs_record(request, payload)
+        record = self._space.take(payload, self._following.statfs_pool(), request.asked or self._now, self._now)
         if request.waiters:
             self._events.append(Answered(tuple(request.waiters), record))
-        self._changed.add("statfs")
+        self._journal.changed("statfs")
         following = self._requests.next_statfs(self._make_statfs, self._now.mono)
         if following is not None:
             self._send_everywhere(following)
 
-    def _statfs_record(self, request: Request, payload: mon.MStatfsReply) -> StatfsRecord:
-        """A monitor that lags behind the numbers we already have does not take us back in time."""
-        pool = self._statfs_pool()
-        old = self._statfs
-        lags = old is not None and old.pool == pool and payload.version < self._statfs_version
-        if lags and old is not None:
-            self.counters["statfs_lagging"] += 1
-            if self._lagging_since is None:
-                self._lagging_since = self._now.mono
-            if self._now.mono < self._lagging_since + _ROLLED_BACK_S:
-                return old
-        self._lagging_since = None
-        self._statfs_version = payload.version
-        if payload.stats.kb_used > payload.stats.kb or payload.stats.kb_avail > payload.stats.kb:
-            self.counters["statfs_implausible"] += 1
-        self._statfs = StatfsRecord(payload.stats, pool, request.asked or self._now, self._now)
-        return self._statfs
-
     # ---- caps
 
     def _waits_for_probe(self) -> bool:
-        return any(self._awaited(name) for name in MAPS) or any(
-            r.kind is Kind.STATFS and r.sent for r in self._requests.pending()
-        )
-
-    def _awaited(self, name: str) -> bool:
-        return self._subs.have(name) == 0 and name not in self._denied and name not in self._unread
+        return self._following.any_awaited() or any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending())
 
     def _probe_timeouts(self) -> None:
         """The probe was answered a while ago; what was asked before it and is still unanswered, our caps forbid.
@@ -997,21 +759,17 @@ class MonSession:
         if self._now.mono < probe.answered + _PROBE_GRACE_S:
             return
         if probe.link == self._current.id:
-            for name in MAPS:
-                wanted = name != "mdsmap" or self._fscid is not None or self._config.fs is None
-                if wanted and self._awaited(name) and not self._no_mdsmap(name):
-                    self._denied.add(name)
-                    self._changed.add(name)
+            self._following.deny_awaited()
             self._settle_statfs()
-            if probe.result == EACCES and self._statfs is None and self._requests.statfs_sent_before(probe.answered):
+            if (
+                probe.result == EACCES
+                and self._space.record is None
+                and self._requests.statfs_sent_before(probe.answered)
+            ):
                 self._fail_statfs_for_caps()
         self._probe = None
-        if self._statfs is None and any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending()):
+        if self._space.record is None and any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending()):
             self._ask_probe(self._current)
-
-    def _no_mdsmap(self, name: str) -> bool:
-        """Without a file system there is no mdsmap of the default one."""
-        return name == "mdsmap" and self._subs.have("fsmap") != 0 and self._fscid is None
 
     def _fail_statfs_for_caps(self) -> None:
         """From now on callers are told at once; each new session asks anew, on nobody's behalf."""
@@ -1019,10 +777,10 @@ class MonSession:
         self._statfs_denied = True
         self._caps_again = self._now.mono + _CAPS_AGAIN_S
         error = self._no_caps()
-        self._last_error = str(error)
+        self._journal.last_error = str(error)
         if waiters:
             self._events.append(Failed(waiters, error))
-        self._changed.add("session")
+        self._journal.changed("session")
 
     def _no_caps(self) -> NotPermitted:
         entity = self._config.identity.entity
@@ -1043,22 +801,20 @@ class MonSession:
 
     def _renew(self) -> None:
         link = self._current
-        if link is None or self._renew_after is None or self._now.mono < self._renew_after:
+        credentials = self._tickets.due(self._now.mono) if link is not None else None
+        if link is None or credentials is None:
             return
-        self._renew_after = self._now.mono + _RENEW_AGAIN_S
-        if self._credentials is None:
-            return
-        payload = link.renewal(self._credentials)
+        payload = link.renewal(credentials)
         if payload is None:
             return
         self._renewing = link.id
-        epoch = self._monmap.epoch if self._monmap is not None else 0
-        self.counters["renewals"] += 1
+        epoch = self._following.monmap.epoch if self._following.monmap is not None else 0
+        self._journal.counters["renewals"] += 1
         self._send(link, auth.MAuth(AuthMethod.CEPHX, payload, epoch))
 
     def _on_auth_reply(self, link: Link, payload: auth.MAuthReply) -> None:
         if link.id != self._renewing:
-            self.counters["replies_unasked"] += 1
+            self._journal.counters["replies_unasked"] += 1
             return
         self._renewing = None
         if payload.protocol != AuthMethod.CEPHX:
@@ -1066,16 +822,14 @@ class MonSession:
         if payload.result > 0:
             raise UnexpectedMessage(f"auth reply with result {payload.result}")
         if payload.result < 0:
-            self._last_error = link.describe(f"tickets were not renewed: error {payload.result} {payload.text}")
-            self._changed.add("session")
+            self._journal.error(link.describe(f"tickets were not renewed: error {payload.result} {payload.text}"))
             return
-        self._take_credentials(link.renewed(payload.payload, payload.global_id))
+        self._tickets.take(link.renewed(payload.payload, payload.global_id), self._now)
 
     # ---- the view
 
     def snapshot(self, now: Stamp) -> Snapshot:
         """Return the present view."""
-        credentials = self._credentials
         return Snapshot(
             now=now,
             entity=str(self._config.identity.entity),
@@ -1083,49 +837,33 @@ class MonSession:
             mon=self._mon,
             addr=self._addr,
             mode=self._mode,
-            global_id=credentials.global_id if credentials else 0,
+            global_id=self._tickets.global_id,
             since=self._since if self._current is not None else None,
             last_contact=self._last_contact,
             sessions=self._sessions,
             failovers=self._failovers,
-            last_error=self._last_error,
-            fsid=str(self._monmap.fsid) if self._monmap is not None else "",
-            errors=dict(self._mon_errors),
-            monmap=self._monmap,
-            maps=self._maps.records(),
-            denied=frozenset(self._denied) | (frozenset({"statfs"}) if self._statfs_denied else frozenset()),
-            fscid=self._fscid,
-            fs_missing=self._fs_missing,
+            last_error=self._journal.last_error,
+            fsid=str(self._following.monmap.fsid) if self._following.monmap is not None else "",
+            errors=dict(self._journal.errors),
+            monmap=self._following.monmap,
+            maps=self._following.records(),
+            denied=frozenset(self._following.denied) | (frozenset({"statfs"}) if self._statfs_denied else frozenset()),
+            fscid=self._following.fscid,
+            fs_missing=self._following.fs_missing,
             mons=self._mon_views(),
-            statfs=self._statfs,
-            tickets=self._ticket_views(),
+            statfs=self._space.record,
+            tickets=self._tickets.views(),
             requests=self._request_views(now),
-            counters=dict(self.counters),
-            history=tuple(self._history),
+            counters=dict(self._journal.counters),
+            history=tuple(self._journal.history),
         )
 
     def _mon_views(self) -> tuple[MonView, ...]:
-        if self._monmap is None:
+        if self._following.monmap is None:
             return ()
         return tuple(
-            MonView(info.name, rank, info.addrs, self._rtt.get(info.name), self._mon_errors.get(info.name, ""))
-            for rank, info in enumerate(self._monmap.mons)
-        )
-
-    def _ticket_views(self) -> tuple[TicketView, ...]:
-        credentials, got = self._credentials, self._tickets_got
-        if credentials is None or got is None:
-            return ()
-        return tuple(
-            TicketView(
-                service=_service_name(ticket.service),
-                key_type=ticket.session_key.type.name.lower(),
-                secret_id=ticket.secret_id,
-                got=got.wall,
-                renew_after=got.wall + ticket.validity_s * _RENEW_AT,
-                expires=got.wall + ticket.validity_s,
-            )
-            for ticket in credentials.tickets.values()
+            MonView(info.name, rank, info.addrs, self._rtt.get(info.name), self._journal.errors.get(info.name, ""))
+            for rank, info in enumerate(self._following.monmap.mons)
         )
 
     def _request_views(self, now: Stamp) -> tuple[RequestView, ...]:
@@ -1135,10 +873,3 @@ class MonSession:
             name = link.candidate.name if link is not None else ""
             views.append(RequestView(request.tid, request.kind, now.mono - request.created, name, request.sends))
         return tuple(views)
-
-
-def _service_name(service: int) -> str:
-    try:
-        return EntityType(service).name.lower()
-    except ValueError:
-        return str(service)

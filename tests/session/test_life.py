@@ -628,10 +628,10 @@ def test_the_view_of_requests() -> None:
 
 def test_an_unknown_service_shows_as_its_number() -> None:
     world = World().opened("a")
-    credentials = world.session._credentials
+    credentials = world.session._tickets.credentials
     assert credentials is not None
     (ticket, *_) = credentials.tickets.values()
-    world.session._credentials = replace(credentials, tickets={999: replace(ticket, service=999)})
+    world.session._tickets.credentials = replace(credentials, tickets={999: replace(ticket, service=999)})
     snap: Snapshot = world.snap
     assert snap.tickets[0].service == "999"
 

@@ -232,7 +232,7 @@ def test_a_monitors_other_address_is_not_tried_on_its_own() -> None:
     scene = Scene(identity=identity, at=configured)
     session = scene.session
     assert [c.addr for c in session._hunt.candidates] == [configured]
-    session._monmap = monmap()
+    session._following.monmap = monmap()
     session._refresh_candidates()
     assert [c.addr for c in session._hunt.candidates] == [V2]
 
@@ -241,7 +241,7 @@ def test_a_monitor_without_our_protocol_is_no_reason_to_forget_the_configured_on
     configured = EntityAddr(AddrType.MSGR2, 0, OTHER.sockaddr)
     scene = Scene(identity=Identity(WHO, None, (Mode.CRC,)), at=configured)
     session = scene.session
-    session._monmap = MonMap(
+    session._following.monmap = MonMap(
         10, FSID, Epoch(1), Utime(1, 0), Utime(1, 0), (MonInfo("a", AddrVec((OTHER,))), MonInfo("b", AddrVec((V2,))))
     )
     session._refresh_candidates()
@@ -276,7 +276,7 @@ def auths(monitor: Monitor) -> int:
 def test_a_refused_ticket_is_forgotten_at_once(result: int) -> None:
     first, refusing, fresh = Monitor(), Monitor(result=result), Monitor()
     scene = Scene(first, refusing, fresh)
-    scene.session._credentials = old_credentials()
+    scene.session._tickets.credentials = old_credentials()
     scene.drop()
     scene.run(1)
     assert auths(refusing) == 99
@@ -304,7 +304,7 @@ def test_monitors_that_close_on_a_ticket() -> None:
     closing = [Closing(), Closing()]
     fresh = Monitor()
     scene = Scene(Monitor(), *closing, fresh)
-    scene.session._credentials = old_credentials()
+    scene.session._tickets.credentials = old_credentials()
     scene.drop()
     scene.run(5)
     assert [auths(m) for m in (*closing, fresh)] == [99, 99, 0]
@@ -313,11 +313,11 @@ def test_monitors_that_close_on_a_ticket() -> None:
 def test_one_monitor_that_closes_costs_no_ticket() -> None:
     closing, next_one = Closing(), Monitor()
     scene = Scene(Monitor(), closing, next_one)
-    scene.session._credentials = old_credentials()
+    scene.session._tickets.credentials = old_credentials()
     scene.drop()
     scene.run(5)
     assert auths(next_one) == 99
-    assert scene.session._ticket_doubts == 0
+    assert scene.session._tickets._doubts == 0
 
 
 # ---- key types

@@ -1,0 +1,82 @@
+"""Tickets: the credentials that a session has, when they want renewing, and when they are not believed any more."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cephmonfs.auth.credentials import Credentials
+from cephmonfs.errors import CephMonFSError, StaleTicket
+from cephmonfs.model.entity import EntityType
+from cephmonfs.mon.snapshot import Stamp, TicketView
+
+_RENEW_AT: Final = 0.75  # of a ticket's life
+_RENEW_AGAIN_S: Final = 30.0  # after a failed renewal
+_DOUBTS: Final = 2  # handshakes that broke off after our ticket, in a row: try without it
+
+
+class Tickets:
+    """One identity at a time."""
+
+    def __init__(self) -> None:
+        self.credentials: Credentials | None = None
+        self.renew_after: float | None = None  # monotonic
+        self._got: Stamp | None = None
+        self._doubts = 0
+
+    def take(self, credentials: Credentials, now: Stamp) -> None:
+        """A monitor believed us, or renewed what we had."""
+        self.credentials = credentials
+        self._got = now
+        validity = credentials.shortest_validity_s()
+        self.renew_after = None if validity is None else now.mono + validity * _RENEW_AT
+        self._doubts = 0
+
+    def doubt(self, shown: Credentials, reason: CephMonFSError) -> bool:
+        """A handshake failed after this ticket was shown; returns whether it is forgotten.
+
+        A monitor out of quorum closes there, but so do those up to Reef on a ticket that their keys do not decrypt.
+        """
+        self._doubts += 1
+        if not isinstance(reason, StaleTicket) and self._doubts < _DOUBTS:
+            return False
+        self._doubts = 0
+        if self.credentials is not shown:
+            return False
+        self.credentials = None
+        return True
+
+    def due(self, now: float) -> Credentials | None:
+        """Return what to renew now, None if nothing; after that it is due again only in a while."""
+        if self.renew_after is None or now < self.renew_after:
+            return None
+        self.renew_after = now + _RENEW_AGAIN_S
+        return self.credentials
+
+    @property
+    def global_id(self) -> int:
+        """The one the monitors gave us, 0 before that."""
+        return self.credentials.global_id if self.credentials else 0
+
+    def views(self) -> tuple[TicketView, ...]:
+        """Return the tickets without their keys."""
+        if self.credentials is None or self._got is None:
+            return ()
+        wall = self._got.wall
+        return tuple(
+            TicketView(
+                service=_service_name(ticket.service),
+                key_type=ticket.session_key.type.name.lower(),
+                secret_id=ticket.secret_id,
+                got=wall,
+                renew_after=wall + ticket.validity_s * _RENEW_AT,
+                expires=wall + ticket.validity_s,
+            )
+            for ticket in self.credentials.tickets.values()
+        )
+
+
+def _service_name(service: int) -> str:
+    try:
+        return EntityType(service).name.lower()
+    except ValueError:
+        return str(service)
