@@ -43,20 +43,25 @@ class Command:
 
     words: str
     json: bool = False
+    detail: bool = False  # the one optional argument that we give
     lasting: bool = False  # the answer changes with an upgrade of the cluster only
 
     @property
     def request(self) -> dict[str, object]:
         """The command as the monitor wants it."""
-        return {"prefix": self.words, "format": "json" if self.json else "plain"}
+        request: dict[str, object] = {"prefix": self.words, "format": "json" if self.json else "plain"}
+        return request | {"detail": "detail"} if self.detail else request
 
     def __str__(self) -> str:
-        return f"ceph {self.words}{' -f json' if self.json else ''}"
+        return f"ceph {self.words}{' detail' if self.detail else ''}{' -f json' if self.json else ''}"
 
 
 HEALTH: Final = Command("health", json=True)
 QUORUM: Final = Command("quorum_status", json=True)
 DF: Final = Command("df", json=True)
+DF_DETAIL: Final = Command("df", json=True, detail=True)
+STATUS: Final = Command("status", json=True)
+MON_METADATA: Final = Command("mon metadata", json=True, lasting=True)
 DESCRIPTIONS: Final = Command("get_command_descriptions", json=True, lasting=True)
 
 

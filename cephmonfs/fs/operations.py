@@ -31,7 +31,7 @@ from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.boundary import fuse_handler
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
 from cephmonfs.fs.events import EventRing, Observer, Place
-from cephmonfs.fs.render import values
+from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import MAX_TASKS, WaitSlots
 from cephmonfs.fs.statfsgate import StatfsGate
@@ -618,6 +618,7 @@ async def _supervised(task: Callable[[], Awaitable[None]]) -> None:
 
 def make_operations(source: Source, settings: FsSettings, log_ring: LogRing | None = None) -> CephMonOperations:
     """Build the file system on a session; hand it to pyfuse3.init, then await `run_mounted`."""
+    metrics.load()
     return CephMonOperations(source, settings, log_ring)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.fs import described
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, Command
-from cephmonfs.fs.render import maps_files, readme, session, status, values
+from cephmonfs.fs.render import maps_files, metrics, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
 
 if TYPE_CHECKING:
@@ -167,6 +167,11 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         "ceph", Kind.DIRECTORY, "the read-only commands of the monitors: `ceph X Y` is ceph/X/Y and ceph/X/Y.json",
         mode=0o555, grow=_command_rows,
+    ),
+    Row(
+        "metrics", Kind.TEXT, "Prometheus text; a symlink whose name ends in .prom is for node_exporter",
+        metrics.metrics, ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap"),
+        metrics.COMMANDS, statfs=True, ages=True,
     ),
     Row("events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",)),
     Row("events_pipe", Kind.STREAM, "the same from now on, without end", depends=("events",), mode=0o440),

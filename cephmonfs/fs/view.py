@@ -11,6 +11,7 @@ from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
+from cephmonfs.model.placement import Placement
 from cephmonfs.wire.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Memo:
     def __init__(self) -> None:
         self._slots: dict[object, tuple[object, object]] = {}
         self.osdmap: tuple[bytes, int, OSDMap] | None = None  # the full map, how many incrementals are in, the result
+        self.placement: tuple[bytes, int, OSDMap, Placement] | None = None  # likewise
 
     def get(self, slot: object, source: object, make: Callable[[], T]) -> T:
         """Return what `make` once made from this very `source`; one result is kept per `slot`."""
@@ -131,6 +133,11 @@ class View:
         return cast("MDSMap", self._decoded("mdsmap"))
 
     @property
+    def fsmap(self) -> FSMap:
+        """All file systems."""
+        return cast("FSMap", self._decoded("fsmap"))
+
+    @property
     def osdmap(self) -> OSDMap:
         """The head of the osdmap: the full map, and upon it what has changed since."""
         blob = self.map_blob("osdmap")
@@ -143,6 +150,22 @@ class View:
             osdmap = osdmap.apply(Incremental.decode(Cursor(change, "osdmap incremental")))
         self.memo.osdmap = (blob, len(changes), osdmap)
         return osdmap
+
+    @property
+    def placement(self) -> Placement:
+        """The rest of the osdmap: for a few readers, and not quick."""
+        blob = self.map_blob("osdmap")
+        changes = self.map_record("osdmap").incrementals
+        held = self.memo.placement
+        if held is None or held[0] is not blob or held[1] > len(changes):
+            held = (blob, 0, OSDMap.decode(Cursor(blob, "osdmap")), Placement.decode(Cursor(blob, "osdmap")))
+        _, done, osdmap, placement = held
+        for change in changes[done:]:
+            after = osdmap.apply(Incremental.decode(Cursor(change, "osdmap incremental")))
+            placement = placement.apply(Cursor(change, "osdmap incremental"), osdmap, after)
+            osdmap = after
+        self.memo.placement = (blob, len(changes), osdmap, placement)
+        return placement
 
     def mon(self, name: str) -> MonView:
         """Return one monitor."""

@@ -1,0 +1,394 @@
+"""`metrics`: Prometheus text.
+
+`ceph_*` has the names, labels and help texts of Ceph's own mgr module, so that what was made for that works with this:
+dashboards, alert rules.  Only what a monitor has told is there.  `cephmonfs_*` is about ourselves.
+
+Nothing old is passed off as new: a sample leaves when the answer it is from may not stand in any longer, and what the
+maps tell when no monitor has been heard for `stale_after`.  There are no timestamps: node_exporter refuses a file
+that has any.
+
+Names of the mgr module: Ceph v16.2.15, src/pybind/mgr/prometheus/module.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs import __version__
+from cephmonfs.errors import CephMonFSError
+from cephmonfs.fs.commands import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS
+from cephmonfs.fs.statfsgate import BUCKETS_S
+from cephmonfs.fs.view import mapping_of, text_of
+from cephmonfs.model.osdmap import OSD_EXISTS, OSD_UP, POOL_ERASURE, WEIGHT_IN
+from cephmonfs.mon.snapshot import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from cephmonfs.fs.commands import Command
+    from cephmonfs.fs.view import View
+    from cephmonfs.model.osdmap import Pool
+    from cephmonfs.mon.snapshot import CommandReply, Stamp
+
+_HEALTH_NUMBERS: Final = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
+_CLUSTER: Final = ("total_bytes", "total_used_bytes", "total_used_raw_bytes")
+_POOL: Final = (
+    "max_avail",
+    "avail_raw",
+    "stored",
+    "stored_raw",
+    "objects",
+    "dirty",
+    "quota_bytes",
+    "quota_objects",
+    "rd",
+    "rd_bytes",
+    "wr",
+    "wr_bytes",
+    "compress_bytes_used",
+    "compress_under_bytes",
+    "bytes_used",
+    "percent_used",
+)
+_OSD_FLAGS: Final = (
+    "noup",
+    "nodown",
+    "noout",
+    "noin",
+    "nobackfill",
+    "norebalance",
+    "norecover",
+    "noscrub",
+    "nodeep-scrub",
+)
+_OBJECTS: Final = ("degraded", "misplaced", "unfound")
+
+COMMANDS: Final = (HEALTH, QUORUM, DF_DETAIL, STATUS, MON_METADATA)
+
+Labels = tuple[str, ...]
+Samples = Iterable[tuple[Labels, float]]
+
+
+def load() -> None:
+    """Import the library that writes: a daemon that has given up its rights may not reach it any more."""
+    import prometheus_client  # noqa: F401
+
+
+def metrics(view: View) -> bytes:
+    """Everything that is known and new enough."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    page = Page()
+    _ourselves(view, page)
+    parts: Sequence[Callable[[View, Page], None]] = (_health, _quorum, _capacity, _status)
+    if view.fresh:
+        parts = (*parts, _monitors, _file_systems, _osdmap)
+    for part in parts:
+        try:
+            part(view, page)
+        except CephMonFSError:
+            continue  # not known; the file of this part says why
+    registry = CollectorRegistry()
+    registry.register(page)
+    return generate_latest(registry)
+
+
+class Page:
+    """The families of samples, in the order of the file.  One without samples is left out."""
+
+    def __init__(self) -> None:
+        self._families: list[Metric] = []
+
+    def collect(self) -> list[Metric]:
+        """What prometheus_client writes."""
+        return self._families
+
+    def gauge(self, name: str, text: str, labels: Labels, samples: Samples) -> None:
+        """Add numbers that go up and down."""
+        self._add(name, text, "gauge", "", labels, samples)
+
+    def untyped(self, name: str, text: str, labels: Labels, samples: Samples) -> None:
+        """Add what the mgr module calls untyped."""
+        self._add(name, text, "untyped", "", labels, samples)
+
+    def counter(self, name: str, text: str, labels: Labels, samples: Samples) -> None:
+        """Add numbers that only grow; the samples are called NAME_total."""
+        self._add(name, text, "counter", "_total", labels, samples)
+
+    def one(self, name: str, text: str, value: float) -> None:
+        """Add one number without labels."""
+        self.gauge(name, text, (), [((), value)])
+
+    def histogram(self, name: str, text: str, buckets: Iterable[tuple[str, float]], sum_value: float) -> None:
+        """Add one histogram of cumulated buckets."""
+        from prometheus_client.core import HistogramMetricFamily
+
+        family = HistogramMetricFamily(name, text)
+        family.add_metric([], list(buckets), sum_value)
+        self._families.append(family)
+
+    def _add(self, name: str, text: str, kind: str, suffix: str, labels: Labels, samples: Samples) -> None:
+        from prometheus_client import Metric
+
+        family = Metric(name, text, kind)
+        for values, value in samples:
+            family.add_sample(name + suffix, dict(zip(labels, map(_utf8, values), strict=True)), value)
+        if family.samples:
+            self._families.append(family)
+
+
+def _utf8(text: str) -> str:
+    """Names come from the cluster, and may be no text at all."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _young(view: View, stamp: Stamp | None) -> bool:
+    """Tell whether what was true then may be shown as true now."""
+    if stamp is None:
+        return False
+    age_s = view.age_s(stamp)
+    return age_s <= view.settings.refresh or view.settings.stands_in(age_s)
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _numbers(fields: Mapping[str, object], names: Iterable[str]) -> dict[str, float]:
+    return {name: number for name in names if (number := _number(fields.get(name))) is not None}
+
+
+def _rows(view: View, command: Command) -> list[Mapping[str, object]]:
+    """Return the objects of an answer that is a JSON list; odd input gives fewer."""
+    reply = view.commands.reply(command)
+    return view.memo.get(command, reply, lambda: _parse_rows(reply))
+
+
+def _parse_rows(reply: CommandReply) -> list[Mapping[str, object]]:
+    try:
+        value = json.loads(reply.data)
+    except (ValueError, RecursionError):
+        return []
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+# ---- the cluster
+
+
+def _health(view: View, page: Page) -> None:
+    if not _young(view, view.commands.at(HEALTH)):
+        return
+    health = view.health
+    if health.status in _HEALTH_NUMBERS:
+        page.untyped("ceph_health_status", "Cluster health status", (), [((), _HEALTH_NUMBERS[health.status])])
+    page.gauge(
+        "ceph_health_detail",
+        "healthcheck status by type (0=inactive, 1=active)",
+        ("name", "severity"),
+        [((code, severity), 1) for code, (severity, _) in health.checks.items()],
+    )
+    slow = health.checks.get("SLOW_OPS", ("", "0"))[1].split()  # "42 slow ops, oldest one blocked for ..."
+    if slow and slow[0].isdecimal():
+        page.one("ceph_healthcheck_slow_ops", "OSD or Monitor requests taking a long time to process", int(slow[0]))
+
+
+def _quorum(view: View, page: Page) -> None:
+    if not _young(view, view.commands.at(QUORUM)):
+        return
+    names = view.quorum.names
+    page.gauge(
+        "ceph_mon_quorum_status",
+        "Monitors in quorum",
+        ("ceph_daemon",),
+        [((f"mon.{mon.name}",), mon.name in names) for mon in view.snapshot.mons],
+    )
+
+
+def _capacity(view: View, page: Page) -> None:
+    """From `ceph df detail`; without the right to that, the two numbers that a statfs has too."""
+    if _young(view, view.commands.at(DF_DETAIL)):
+        try:
+            _df(view, page)
+            return
+        except CephMonFSError:
+            pass
+    record = view.statfs
+    if record.pool is None and _young(view, record.asked):
+        page.one("ceph_cluster_total_bytes", "DF total_bytes", record.stats.kb << 10)
+        page.one("ceph_cluster_total_used_raw_bytes", "DF total_used_raw_bytes", record.stats.kb_used << 10)
+
+
+def _df(view: View, page: Page) -> None:
+    df = view.json(DF_DETAIL)
+    for name, value in _numbers(mapping_of(df.get("stats")), _CLUSTER).items():
+        page.one(f"ceph_cluster_{name}", f"DF {name}", value)
+    pools = df.get("pools")
+    rows = [mapping_of(pool) for pool in pools] if isinstance(pools, list) else []
+    stats = [(str(row.get("id")), _numbers(mapping_of(row.get("stats")), _POOL)) for row in rows]
+    for name in _POOL:
+        samples = [((id,), numbers[name]) for id, numbers in stats if name in numbers]
+        # rd and wr only grow, and the mgr module calls them counters, but without the ending that a counter has to have
+        add = page.untyped if name.startswith(("rd", "wr")) else page.gauge
+        add(f"ceph_pool_{name}", f"DF pool {name}", ("pool_id",), samples)
+
+
+def _status(view: View, page: Page) -> None:
+    """Objects that are not as they should be: `ceph status` leaves out what is 0."""
+    if not _young(view, view.commands.at(STATUS)):
+        return
+    pgmap = mapping_of(view.json(STATUS).get("pgmap"))
+    if _number(pgmap.get("num_pgs")) is None:
+        return
+    for name in _OBJECTS:
+        count = _number(pgmap.get(f"{name}_objects")) or 0
+        page.one(f"ceph_num_objects_{name}", f"Number of {name} objects", count)
+
+
+def _monitors(view: View, page: Page) -> None:
+    try:
+        told = {text_of(row.get("name")): row for row in _rows(view, MON_METADATA)}
+    except CephMonFSError:
+        told = {}
+    samples = []
+    for mon in view.snapshot.mons:
+        row = told.get(mon.name, {})
+        host, version = text_of(row.get("hostname")), text_of(row.get("ceph_version"))
+        addr = mon.addrs.legacy_or_front.host
+        samples.append(((f"mon.{mon.name}", host, addr, str(mon.rank), version), 1))
+    labels = ("ceph_daemon", "hostname", "public_addr", "rank", "ceph_version")
+    page.untyped("ceph_mon_metadata", "MON Metadata", labels, samples)
+
+
+def _file_systems(view: View, page: Page) -> None:
+    fsmap = view.fsmap
+    page.untyped(
+        "ceph_fs_metadata",
+        "FS Metadata",
+        ("data_pools", "fs_id", "metadata_pool", "name"),
+        [
+            ((",".join(map(str, m.data_pools)), str(fs.fscid), str(m.metadata_pool), m.fs_name), 1)
+            for fs in fsmap.filesystems
+            for m in (fs.mdsmap,)
+        ],
+    )
+    page.untyped(
+        "ceph_mds_metadata",
+        "MDS Metadata",
+        ("ceph_daemon", "fs_id", "hostname", "public_addr", "rank", "ceph_version"),
+        [
+            ((f"mds.{i.name}", str(fs.fscid), "", i.addrs.legacy_or_front.legacy_str, str(i.rank), ""), 1)
+            for fs in fsmap.filesystems
+            for i in fs.mdsmap.infos
+        ],
+    )
+
+
+def _osdmap(view: View, page: Page) -> None:
+    osdmap = view.osdmap
+    for flag in _OSD_FLAGS:
+        name = f"ceph_osd_flag_{flag.replace('-', '_')}"
+        page.untyped(name, f"OSD Flag {flag}", (), [((), flag in osdmap.flag_names)])
+    osds = [(i, s, w) for i, (s, w) in enumerate(zip(osdmap.states, osdmap.weights, strict=False)) if s & OSD_EXISTS]
+    of_osd: Sequence[tuple[str, Callable[[int, int], float]]] = (
+        ("weight", lambda _, weight: weight / WEIGHT_IN),
+        ("up", lambda state, _: bool(state & OSD_UP)),
+        ("in", lambda _, weight: weight > 0),
+    )
+    for name, value in of_osd:
+        samples = [((f"osd.{i}",), value(state, weight)) for i, state, weight in osds]
+        page.untyped(f"ceph_osd_{name}", f"OSD status {name}", ("ceph_daemon",), samples)
+    pools = osdmap.pools.items()
+    page.untyped(
+        "ceph_pool_metadata",
+        "POOL Metadata",
+        ("pool_id", "name", "type", "description", "compression_mode"),
+        [
+            ((str(id), osdmap.pool_names.get(id, ""), *_pool_type(view, pool), pool.compression_mode or "none"), 1)
+            for id, pool in pools
+        ],
+    )
+    page.gauge("ceph_pg_total", "PG Total Count per Pool", ("pool_id",), [((str(id),), p.pg_num) for id, p in pools])
+
+
+def _pool_type(view: View, pool: Pool) -> tuple[str, str]:
+    if pool.type != POOL_ERASURE:
+        return "replicated", f"replica:{pool.size}"
+    profile = view.placement.erasure_profiles.get(pool.erasure_code_profile, {})
+    return "erasure", f"ec:{profile['k']}+{profile['m']}" if {"k", "m"} <= profile.keys() else "ec:unknown"
+
+
+# ---- ourselves
+
+
+def _ourselves(view: View, page: Page) -> None:
+    snap = view.snapshot
+    up = snap.state is State.OPEN and view.fresh
+    page.one("cephmonfs_up", "1 with an open session whose monitor was heard within stale_after, else 0", up)
+    page.gauge(
+        "cephmonfs_info",
+        "Version of this program, and with whom it speaks and how",
+        ("version", "fsid", "name", "mode"),
+        [((__version__, snap.fsid, snap.entity, snap.mode), 1)],
+    )
+    page.gauge(
+        "cephmonfs_session_state",
+        "1 for the state that the session is in, 0 for the others",
+        ("state",),
+        [((state,), state is snap.state) for state in State],
+    )
+    if snap.last_contact is not None:
+        page.one(
+            "cephmonfs_last_contact_timestamp_seconds", "When a monitor last sent anything", snap.last_contact.wall
+        )
+    maps = snap.maps.items()
+    page.gauge("cephmonfs_map_epoch", "Epoch of the map that is held", ("map",), [((n,), r.epoch) for n, r in maps])
+    page.gauge(
+        "cephmonfs_map_received_timestamp_seconds",
+        "When that map arrived",
+        ("map",),
+        [((name,), record.at.wall) for name, record in maps],
+    )
+    page.gauge(
+        "cephmonfs_mon_rtt_seconds",
+        "The last keepalive or handshake with a monitor",
+        ("ceph_daemon",),
+        [((f"mon.{mon.name}",), mon.rtt_s) for mon in snap.mons if mon.rtt_s is not None],
+    )
+    _counts(view, page)
+
+
+def _counts(view: View, page: Page) -> None:
+    snap, gate, counters = view.snapshot, view.gate, view.snapshot.counters
+    counts: Sequence[tuple[str, str, float]] = (
+        ("sessions", "Sessions opened", snap.sessions),
+        ("failovers", "Sessions opened with another monitor than the one before", snap.failovers),
+        ("hunts", "Times that the session was lost or too slow and another was looked for", counters.get("hunts", 0)),
+        ("connects", "Connections begun", counters.get("connects", 0)),
+        ("received_bytes", "Bytes from monitors", counters.get("bytes_in", 0)),
+        ("sent_bytes", "Bytes to monitors", counters.get("bytes_out", 0)),
+    )  # fmt: skip
+    for name, text, value in counts:
+        page.counter(f"cephmonfs_{name}", text, (), [((), value)])
+    errors = {"message": counters.get("decode_errors", 0), "map": counters.get("maps_bad", 0)}
+    page.counter(
+        "cephmonfs_decode_errors",
+        "What monitors sent and we could not read",
+        ("type",),
+        [((kind,), count) for kind, count in errors.items()],
+    )
+    requests = {"statfs": gate.results, "command": view.commands.results}
+    page.counter(
+        "cephmonfs_requests",
+        "Requests by what came out: statfs fresh, held (the last answer had to do) or error; "
+        "commands answered, refused or timeout",
+        ("kind", "result"),
+        [((kind, result), count) for kind, results in requests.items() for result, count in results.items()],
+    )
+    bounds = [*map(str, BUCKETS_S), "+Inf"]
+    buckets = list(zip(bounds, accumulate(gate.durations), strict=True))
+    page.histogram("cephmonfs_statfs_duration_seconds", "How long a statfs took", buckets, gate.duration_sum_s)
