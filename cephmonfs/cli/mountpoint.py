@@ -51,7 +51,7 @@ def check_mountpoint(path: str) -> str | None:
     it is what waits for us.
     """
     detached = None
-    mount = top_mount(_mounts(), path)
+    mount = top_mount(mounts(), path)
     if mount is not None and mount.fstype == FUSE_TYPE and _is_dead(path):
         _detach(path)
         detached = f"{path} was a dead cephmon mount; it is detached and mounted again"
@@ -66,7 +66,7 @@ def check_mountpoint(path: str) -> str | None:
         raise ConfigError(f"{path} is {what}: umount -l it first", 32) from None
     if not stat.S_ISDIR(info.st_mode):
         raise ConfigError(f"mount point {path} is not a directory", 32)
-    mount = top_mount(_mounts(), path)
+    mount = top_mount(mounts(), path)
     if mount is not None and mount.fstype != "autofs":
         raise ConfigError(f"{path} is already a mount point ({mount.fstype}, {mount.source}): umount it first", 32)
     return detached
@@ -92,7 +92,8 @@ def set_path() -> None:
     os.environ["PATH"] = f"{path}:{DEFAULT_PATH}" if path else DEFAULT_PATH
 
 
-def _mounts() -> tuple[Mount, ...]:
+def mounts() -> tuple[Mount, ...]:
+    """Return what is mounted now."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return parse_mountinfo(file.read())
 

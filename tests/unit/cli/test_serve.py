@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.cli import serve, session
-from cephmonfs.cli.mountpoint import _mounts, set_path, top_mount
+from cephmonfs.cli.mountpoint import mounts, set_path, top_mount
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.mon.snapshot import State
 from tests.unit.cli.pretended import FSID, snapshot
@@ -48,9 +48,9 @@ def test_timeout_sentences() -> None:
     assert tell(waiting, asked).startswith("none of 3 monitors answered in 3 s: monitor a: connect: connection refused")
     one = replace(waiting, mons=())
     assert tell(one, asked) == "the monitor did not answer in 3 s: monitor a: connect: connection refused"
-    assert tell(replace(one, errors={}), asked) == "the monitor did not answer in 3 s: no answer"
-    many = replace(one, errors={str(n): f"m{n}: resolve: no" for n in range(9)})
-    assert tell(many, asked).endswith("m4: resolve: no; and 4 more")
+    assert tell(replace(one, errors={}), asked) == "the monitor did not answer in 3 s: a: no answer"
+    many = replace(one, errors={str(n): f"monitor a{n}: resolve: no" for n in range(9)})
+    assert tell(many, asked).endswith("monitor a4: resolve: no; and 4 more")
     broke_off = replace(one, errors={"a": "monitor a: auth: the monitor closed the connection"})
     assert tell(broke_off, asked).endswith("have no quorum: ceph daemon mon.NAME mon_status, on their hosts")
     old = replace(asked, notices=("moved",))
@@ -99,7 +99,7 @@ class Mounted:
 
     @property
     def live(self) -> bool:
-        return top_mount(_mounts(), self.path) is not None
+        return top_mount(mounts(), self.path) is not None
 
     def wait_until(self, live: bool) -> None:
         deadline = time.monotonic() + 20
@@ -129,7 +129,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts as root")
 def test_mount_look_and_umount(mnt: Mounted) -> None:
     done = mnt.start("log_level=debug,noatime")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    mount = top_mount(_mounts(), mnt.path)
+    mount = top_mount(mounts(), mnt.path)
     assert mount is not None
     assert (mount.fstype, mount.source) == ("fuse.cephmon", f"demo@{FSID}")
     assert os.statvfs(mnt.path).f_blocks == 100

@@ -1,0 +1,92 @@
+"""cephmonfs umount: unmount, as root or as the user who mounted, and wait until the daemon has gone too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs.cli.asking import parser, run
+from cephmonfs.cli.daemon import Exit
+from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, set_path, top_mount
+from cephmonfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM: Final = "umount"
+_PATIENCE_S: Final = 10.0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Unmount."""
+    return run(PROGRAM, lambda: _main(argv))
+
+
+def _main(argv: Sequence[str]) -> int:
+    arguments = parser(PROGRAM, "Unmounts, and waits until the daemon has gone.")
+    arguments.add_argument("directory", metavar="DIR")
+    arguments.add_argument("-l", "--lazy", action="store_true", help="detach now, even while files are open")
+    given = arguments.parse_args(argv)
+    set_path()
+    directory = os.path.abspath(given.directory)
+    if top_mount(mounts(), directory) is None:
+        directory = os.path.realpath(directory)
+    mount = top_mount(mounts(), directory)
+    if mount is None:
+        raise ConfigError(f"{directory} is not mounted")
+    if mount.fstype != FUSE_TYPE:
+        raise ConfigError(f"{directory} is no cephmon mount but {mount.fstype}")
+    daemons = _daemons(directory)
+    _unmount(directory, lazy=given.lazy)
+    if not given.lazy:
+        _wait(daemons)
+    return Exit.OK
+
+
+def _unmount(directory: str, *, lazy: bool) -> None:
+    if os.geteuid() == 0:
+        argv = ["umount", *(["-l"] if lazy else []), "--", directory]
+    else:
+        argv = ["fusermount3", "-uz" if lazy else "-u", "--", directory]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ConfigError(f"{argv[0]} is missing: install the package fuse3", 2) from None
+    if done.returncode != 0:
+        reason = " ".join(done.stderr.split()) or f"{argv[0]} ended with {done.returncode}"
+        remedy = " (lsof tells who holds files open; --lazy detaches at once)" if "busy" in reason else ""
+        raise ConfigError(f"{reason}{remedy}", Exit.FAILED)
+
+
+def _daemons(directory: str) -> list[int]:
+    """Return the processes that serve a mount point: it is on their command line."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdecimal() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue
+        if os.fsencode(directory) in words and any(b"cephmon" in word for word in words):
+            found.append(int(name))
+    return found
+
+
+def _wait(pids: Sequence[int]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while any(_lives(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            raise ConfigError(f"unmounted, but its process {pids[0]} still runs", Exit.FAILED)
+        time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
