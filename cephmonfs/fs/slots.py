@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_TASKS: Final = 2048  # workers of pyfuse3.main; one exists only while its request does, about 15 KB each
+MIN_TASKS: Final = 64  # idle workers that stay: starting one for each request costs a third of a statfs
 RESERVED: Final = 64  # workers that never wait for a monitor
 _WAKE_AT_ONCE: Final = 32  # waiters answered between two looks at other requests; about 3 ms of work
 

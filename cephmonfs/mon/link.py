@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cephmonfs.auth.envelope import RandomBytes
     from cephmonfs.messages.message import Message, Payload
     from cephmonfs.model.cryptokey import CryptoKey
-    from cephmonfs.model.entity import EntityName
+    from cephmonfs.model.entity import EntityAddr, EntityName
     from cephmonfs.mon.hunt import Candidate
     from cephmonfs.mon.requests import LinkId
 
@@ -191,6 +191,11 @@ class Link:
         return refusal(self._identity, event, self._ciphers)
 
     # towards the monitor
+
+    @property
+    def my_addr(self) -> EntityAddr | None:
+        """Our own address as the monitor sees it, with this connection's nonce; None before TCP is up."""
+        return None if self._conn is None else self._conn.my_addr
 
     @property
     def ready(self) -> bool:

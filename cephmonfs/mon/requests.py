@@ -1,7 +1,8 @@
 """Requests without an answer yet, matched by tid, resent on every new session.
 
 Statfs requests are shared (group commit): at most one is on the wire; who asks while it travels joins the next,
-so that no answer is older than its question.
+so that no answer is older than its question.  The next leaves once those who are about to ask have joined: right after
+an answer they have only just got the last one.
 """
 
 from __future__ import annotations
@@ -81,11 +82,11 @@ class Requests:
         """Enter a caller of statfs; returns the request to send now, None if the caller waits for the next."""
         waiter = self.waiter()
         current = self._statfs
-        if current is not None:
-            if current.sends:
-                self._statfs_next[waiter] = None
-            else:
-                current.waiters[waiter] = None
+        if current is not None and not current.sends:
+            current.waiters[waiter] = None
+            return waiter, None
+        if current is not None or self._statfs_next:
+            self._statfs_next[waiter] = None
             return waiter, None
         request = self.ask_statfs(make, now)
         request.waiters[waiter] = None
@@ -106,6 +107,11 @@ class Requests:
         if request is self._statfs:
             self._statfs = None
         return request
+
+    @property
+    def statfs_gathering(self) -> int:
+        """How many callers wait for a statfs that has yet to leave, while none is on the wire."""
+        return len(self._statfs_next) if self._statfs is None else 0
 
     def next_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> Request | None:
         """Return the next shared statfs, None when nobody waits for one."""

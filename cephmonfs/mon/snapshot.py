@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cephmonfs.model.entity import AddrVec
+    from cephmonfs.model.entity import AddrVec, EntityAddr
     from cephmonfs.model.monmap import MonMap
     from cephmonfs.model.statfs import Statfs
 
@@ -128,6 +128,7 @@ class Snapshot:
     requests: tuple[RequestView, ...]
     counters: Mapping[str, int]
     history: tuple[SessionChange, ...]  # the last few, oldest first
+    my_addr: EntityAddr | None = None  # our own address as the monitor we are with sees it
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ Result = StatfsRecord | CommandReply
 _READ_SIZE: Final = 256 * 1024
 _RESOLVE_EVERY_S: Final = 5.0  # at most so often while hunting
 _RESTART_AFTER_S: Final = 1.0
+_GATHER_ROUNDS: Final = 3  # one round per request that pyfuse3 takes, and what it takes to read one
 _WAKE_AT_ONCE: Final = 32  # callers answered between two looks at other things; about 3 ms of work
 _BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT
 _MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests have some hundreds
@@ -75,6 +76,7 @@ class MonClient:
         self._early: dict[WaiterId, Result | CephMonFSError] = {}
         self._timer = trio.CancelScope()
         self._armed = -1.0
+        self._gathering = False
         self._generation = 1
         self._change = trio.Event()
         self._state = State.CONNECTING
@@ -196,6 +198,9 @@ class MonClient:
                     self._stop_link(link)
         for link, data in session.data_to_send():
             self._write(link, data)
+        if session.statfs_gathering and not self._gathering and self._nursery is not None:
+            self._gathering = True
+            self._nursery.start_soon(self._gather)
         due = session.next_timeout()
         if due is not None and due < self._armed:
             self._armed = due
@@ -205,6 +210,19 @@ class MonClient:
         self._generation += 1
         self._change.set()
         self._change = trio.Event()
+
+    async def _gather(self) -> None:
+        """Let those who are about to ask join one statfs: it leaves after a few rounds without a newcomer."""
+        quiet, seen = 0, self._session.statfs_gathering
+        try:
+            while quiet < _GATHER_ROUNDS:
+                await trio.lowlevel.checkpoint()
+                now = self._session.statfs_gathering
+                quiet, seen = (quiet + 1, seen) if now == seen else (0, now)
+        finally:
+            self._gathering = False
+        self._session.statfs_gathered(self.now())
+        self._flush()
 
     def _changed(self, what: frozenset[str]) -> None:
         self._publish()

@@ -554,9 +554,28 @@ def test_callers_share_what_has_not_left() -> None:
     two = world.session.request_statfs(world.stamp)
     three = world.session.request_statfs(world.stamp)
     world.settle()
-    assert world.asked(mon.MStatfs) == 2  # the first left at once, the others waited for the second
-    assert world.answer(two) is world.answer(three)
+    assert world.asked(mon.MStatfs) == 1  # the first left at once, the others wait for the second
+    four = world.session.request_statfs(world.stamp)
+    world.settle()
+    assert world.asked(mon.MStatfs) == 1  # which more may join until it leaves
+    assert world.session.statfs_gathering == 3
+    world.session.statfs_gathered(world.stamp)
+    assert world.session.statfs_gathering == 0
+    world.settle()
+    assert world.asked(mon.MStatfs) == 2
+    assert world.answer(two) is world.answer(three) is world.answer(four)
     assert world.answer(one) is not world.answer(two)
+    world.session.statfs_gathered(world.stamp)
+    world.settle()
+    assert world.asked(mon.MStatfs) == 2  # nobody waits, nothing is asked
+
+
+def test_a_shared_statfs_leaves_without_the_drivers_word() -> None:
+    world = World().opened("a")
+    world.session.request_statfs(world.stamp)
+    late = world.session.request_statfs(world.stamp)
+    world.settle()
+    assert world.run(0.1, until=lambda: late in world.answers) <= 0.005 + 1e-9
 
 
 def test_a_monitor_that_lags_does_not_take_us_back_unless_it_insists() -> None:
