@@ -33,7 +33,7 @@ from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
 from cephmonfs.fs.events import EventRing, Observer, Place
 from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
-from cephmonfs.fs.slots import MAX_TASKS, WaitSlots
+from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS, WaitSlots
 from cephmonfs.fs.statfsgate import StatfsGate
 from cephmonfs.fs.statvfs import to_statvfs
 from cephmonfs.fs.tree import Kind, Node, Tree
@@ -626,5 +626,5 @@ async def run_mounted(operations: CephMonOperations) -> None:
     """Serve an initialised mount until it is unmounted or pyfuse3.terminate is called."""
     async with trio.open_nursery() as nursery:
         await nursery.start(operations.run)
-        await pyfuse3.main(max_tasks=MAX_TASKS)
+        await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
         nursery.cancel_scope.cancel()
