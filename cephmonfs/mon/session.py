@@ -678,6 +678,10 @@ class MonSession:
                     self._mon = info.name
             elif link.listed:
                 self._drop(link, ProtocolError("is no longer in the monmap"))
+        there = {info.name for info in monmap.mons} | {c.name for c in self._configured}
+        for kept in (self._journal.errors, self._rtt):
+            for name in kept.keys() - there:
+                del kept[name]
 
     def _renew_subs(self) -> None:
         """A monitor that acknowledges subscriptions forgets them after the interval it named."""
