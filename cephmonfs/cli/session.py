@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import trio
 
-from cephmonfs.config.monaddr import PORT_V1
+from cephmonfs.config.monaddr import PORT_V1, MsMode
 from cephmonfs.errors import NotPermitted, RequestTimeout, SessionLost
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.source import Source
@@ -29,6 +29,7 @@ E = TypeVar("E", bound=BaseException)
 _FIRST_ANSWER_S: Final = 5.0
 _SILENT_S: Final = 2.5  # the session needs 1.5 to tell missing caps
 _MOST_MONS: Final = 5  # whose failures one line holds
+_KERNEL_MOUNT_TIMEOUT_S: Final = 60.0
 _REMEMBERED_PRIORITY: Final = 1 << 16  # after everything that was given
 
 
@@ -156,13 +157,14 @@ def fs_settings(config: MountConfig) -> FsSettings:
 
 
 def client_options(config: MountConfig) -> str:
-    """Return the options as the kernel client's debugfs shows them, without the key."""
+    """Return the options as the kernel client's debugfs shows them: in its order, without its defaults and the key."""
     parts = [f"name={config.entity.id}", "secret=<hidden>"] if config.key is not None else [f"name={config.entity.id}"]
+    if config.ms_mode != MsMode.LEGACY:
+        parts.append(f"ms_mode={config.ms_mode}")
     if config.fsid:
         parts.append(f"fsid={config.fsid}")
-    if config.fs:
-        parts.append(f"mds_namespace={config.fs}")
-    parts.append(f"ms_mode={config.ms_mode}")
+    if config.mount_timeout != _KERNEL_MOUNT_TIMEOUT_S:
+        parts.append(f"mount_timeout={config.mount_timeout:.0f}")
     return ",".join(parts)
 
 

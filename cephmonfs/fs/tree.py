@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.fs import described
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, Command
-from cephmonfs.fs.render import maps_files, metrics, readme, session, status, values
+from cephmonfs.fs.render import debug, maps_files, metrics, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ def _blob(name: str) -> Row:
         return view.map_blob(name)
 
     return Row(f"maps/{name}.bin", Kind.BINARY, f"the encoded {name} as received", render, (name,))
+
+
+def _debug(name: str, render: Render, *depends: str) -> Row:
+    ages = name == "monc"  # a request more or less is no news, but whoever looks wants those of now
+    return Row(f"debug/{name}", Kind.TEXT, f"`{name}` as in the kernel client's debugfs", render, depends, ages=ages)
 
 
 def _command_row(command: Command) -> Row:
@@ -173,6 +178,13 @@ ROWS: Final[tuple[Row, ...]] = (
         metrics.metrics, ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap"),
         metrics.COMMANDS, statfs=True, ages=True,
     ),
+    _directory("debug", "the files of the kernel client's debugfs, letter for letter"),
+    _debug("monc", debug.monc, "session", "contact", "monmap", "osdmap", "fsmap", "mdsmap"),
+    _debug("monmap", debug.monmap, "monmap", "session"),
+    _debug("mdsmap", debug.mdsmap, "mdsmap", "session"),
+    _debug("osdmap", debug.osdmap, "osdmap", "session"),
+    _debug("client_options", debug.client_options),
+    _debug("status", debug.status, "session"),
     Row("events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",)),
     Row("events_pipe", Kind.STREAM, "the same from now on, without end", depends=("events",), mode=0o440),
     Row("config", Kind.TEXT, "effective options and where each came from", values.config, mode=0o440),

@@ -119,6 +119,7 @@ class ConnectionV1:
         self._seq_out = 0
         self._seq_in = 0
         self._sent_stamp: Utime | None = None
+        self.my_addr = EntityAddr(AddrType.LEGACY, nonce, b"")  # as the monitor sees us
 
     # the five verbs
 
@@ -273,7 +274,8 @@ class ConnectionV1:
         seen = EntityAddr.decode(cur)
         cur.finish()
         enc = Encoder()
-        EntityAddr(AddrType.LEGACY, self._nonce, seen.sockaddr).encode_legacy(enc)
+        self.my_addr = EntityAddr(AddrType.LEGACY, self._nonce, seen.sockaddr)
+        self.my_addr.encode_legacy(enc)
         self._out.append(bytes(enc))
         self._send_connect()
         self._state = State.CONNECT

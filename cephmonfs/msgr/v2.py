@@ -103,7 +103,7 @@ class ConnectionV2:
         self._signature = b""
         self._global_id = 0
         self._mode = Mode.CRC
-        self._my_addr = EntityAddr(AddrType.MSGR2, nonce, b"")  # as the monitor sees us, from its HELLO
+        self.my_addr = EntityAddr(AddrType.MSGR2, nonce, b"")  # as the monitor sees us, from its HELLO
         self._seq_out = 0
         self._seq_in = 0
         self._sent_stamp: Utime | None = None
@@ -296,7 +296,7 @@ class ConnectionV2:
         if (kind := cur.u8()) != EntityType.MON:
             raise UnexpectedMessage(f"the peer is of entity type {kind}, not a monitor")
         seen = EntityAddr.decode(cur)
-        self._my_addr = EntityAddr(AddrType.MSGR2, self._nonce, seen.sockaddr)
+        self.my_addr = EntityAddr(AddrType.MSGR2, self._nonce, seen.sockaddr)
         self._events.append(AuthNeeded())
         return State.START_LOCAL
 
@@ -332,7 +332,7 @@ class ConnectionV2:
             raise IntegrityError("the monitor's signature of the handshake does not match")
         self._reader.limits = session_limits
         enc = Encoder()
-        AddrVec((self._my_addr,)).encode(enc)
+        AddrVec((self.my_addr,)).encode(enc)
         self._target.encode(enc)
         enc.s64(self._global_id).u64(0).u64(self._supported).u64(features.REQUIRED).u64(_LOSSY).u64(0)
         self._send(Tag.CLIENT_IDENT, bytes(enc))

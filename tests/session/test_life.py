@@ -732,3 +732,11 @@ def test_a_monitor_that_cannot_prove_itself() -> None:
         world.run(1)
     assert world.is_refused
     assert "cannot prove" in world.snap.last_error
+
+
+def test_our_own_address_is_that_which_the_monitor_sees() -> None:
+    world = World()
+    assert world.snap.my_addr is None
+    addr = world.opened("a").snap.my_addr
+    assert addr is not None
+    assert addr.host
