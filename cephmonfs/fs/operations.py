@@ -29,6 +29,7 @@ import trio
 
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.boundary import fuse_handler
+from cephmonfs.fs.capacity_ring import CapacityRing
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
 from cephmonfs.fs.events import EventRing, Observer, Place
 from cephmonfs.fs.render import metrics, values
@@ -135,6 +136,7 @@ class CephMonOperations(pyfuse3.Operations):
         self._commands.on_answer = lambda _: self._look()
         self._events = EventRing()
         self._observer = Observer()
+        self._capacity = CapacityRing()
         self._memo = Memo()
         self._tree = Tree()
         self._inodes = _Inodes()
@@ -186,6 +188,7 @@ class CephMonOperations(pyfuse3.Operations):
         """Note what happened and tell those who wait for it."""
         view = self._view()
         events = self._observer.observe(view)
+        self._capacity.note(view.snapshot.statfs)
         if any(event["event"] in ("monmap", "session") for event, _ in events):
             self._commands.expire(QUORUM)
             self._commands.expire(HEALTH)
@@ -214,6 +217,7 @@ class CephMonOperations(pyfuse3.Operations):
             self._log_ring,
             self._memo,
             self._mounted,
+            self._capacity,
         )
 
     # ---- rendering

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.fs import described
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, Command
-from cephmonfs.fs.render import debug, maps_files, metrics, readme, session, status, values
+from cephmonfs.fs.render import dashboard, debug, maps_files, metrics, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
 
 if TYPE_CHECKING:
@@ -177,6 +177,12 @@ ROWS: Final[tuple[Row, ...]] = (
         "metrics", Kind.TEXT, "Prometheus text; a symlink whose name ends in .prom is for node_exporter",
         metrics.metrics, ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap"),
         metrics.COMMANDS, statfs=True, ages=True,
+    ),
+    Row(
+        "dashboard.html", Kind.TEXT, "one page for a browser, straight from here; it refreshes itself",
+        dashboard.dashboard,
+        ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap", "events"),
+        dashboard.COMMANDS, statfs=True, ages=True,
     ),
     _directory("debug", "the files of the kernel client's debugfs, letter for letter"),
     _debug("monc", debug.monc, "session", "contact", "monmap", "osdmap", "fsmap", "mdsmap"),

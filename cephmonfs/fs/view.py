@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from cephmonfs.errors import NoData, NotPermitted
 from cephmonfs.fs import commands
+from cephmonfs.fs.capacity_ring import CapacityRing
 from cephmonfs.fs.commands import CommandCache, parse_json
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
@@ -52,7 +53,7 @@ class Memo:
 class View:
     """Made anew for each rendering; cheap."""
 
-    __slots__ = ("commands", "events", "gate", "log", "memo", "mounted", "settings", "snapshot")
+    __slots__ = ("capacity", "commands", "events", "gate", "log", "memo", "mounted", "settings", "snapshot")
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class View:
         log: LogRing | None,
         memo: Memo,
         mounted: Stamp,
+        capacity: CapacityRing | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.settings = settings
@@ -73,6 +75,7 @@ class View:
         self.log = log
         self.memo = memo
         self.mounted = mounted
+        self.capacity = CapacityRing() if capacity is None else capacity
 
     # ---- time
 

@@ -82,6 +82,7 @@ def test_every_reader_of_trees_gets_every_file(mount: Mount, tmp_path: Path) -> 
     without_data = {f"./{name}{end}" for name in ("mdsmap", "osdmap") for end in ("", ".json")}
     without_data |= {f"./epoch/{name}" for name in ("mdsmap", "osdmap", "fsmap", "mgrmap")}
     without_data |= {f"./maps/{name}.bin" for name in ("mdsmap", "fsmap", "osdmap")}
+    without_data |= {f"./debug/{name}" for name in ("mdsmap", "osdmap", "status")}
     without_data |= {"./events_pipe"}  # has no end
     files = sorted(set(readable) - without_data)
     assert len(files) > 40
@@ -95,7 +96,10 @@ def test_every_reader_of_trees_gets_every_file(mount: Mount, tmp_path: Path) -> 
             stored = tar.extractfile(member)
             assert stored is not None
             assert len(stored.read()) == member.size
-    changing = ("status", "session.json", "session/requests", "session/stats", "capacity/age_seconds", "log")
+    changing = (
+        *("status", "session.json", "session/requests", "session/stats", "capacity/age_seconds", "log", "metrics"),
+        *("dashboard.html", "debug/monc"),
+    )
     for name in files:
         mount.sh(f"cp -a {name} {tmp_path}/copy")
         if name.removeprefix("./") not in changing:

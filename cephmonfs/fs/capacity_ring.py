@@ -1,0 +1,55 @@
+"""The capacity over the last day, for the curve of the dashboard.
+
+It is made from the answers that others asked for, `df` above all: nothing is ever asked for its sake, so that a mount
+that nobody reads asks the monitors nothing.  Where nobody asked there is a gap, and the curve shows it as one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from cephmonfs.mon.snapshot import StatfsRecord
+
+SPACING_S: Final = 60.0  # between two samples that are kept
+KEPT_S: Final = 24 * 3600.0
+_MAX: Final = int(KEPT_S / SPACING_S) + 2  # some 200 KB
+
+
+class Sample(NamedTuple):
+    """One answer.  `at` is on the clock that does not jump."""
+
+    at: float
+    kb: int
+    kb_used: int
+
+
+class CapacityRing:
+    """One sample a minute, and the newest."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque(maxlen=_MAX)
+        self._newest: Sample | None = None
+        self._pool: int | None = None
+
+    def note(self, record: StatfsRecord | None) -> None:
+        """Take an answer, if it is one that is not there yet."""
+        if record is None:
+            return
+        if record.pool != self._pool:
+            self._samples.clear()  # these are numbers of something else
+            self._newest, self._pool = None, record.pool
+        sample = Sample(record.at.mono, record.stats.kb, record.stats.kb_used)
+        if self._newest is not None and sample.at <= self._newest.at:
+            return
+        self._newest = sample
+        if not self._samples or sample.at - self._samples[-1].at >= SPACING_S:
+            self._samples.append(sample)
+
+    def since(self, at: float) -> list[Sample]:
+        """Return what is not older, oldest first.  May be called from the thread that renders a large page."""
+        newest, samples = self._newest, list(self._samples)
+        if newest is not None and newest not in samples[-1:]:
+            samples.append(newest)
+        return [sample for sample in samples if sample.at >= at]
