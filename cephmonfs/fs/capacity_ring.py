@@ -49,7 +49,7 @@ class CapacityRing:
 
     def since(self, at: float) -> list[Sample]:
         """Return what is not older, oldest first.  May be called from the thread that renders a large page."""
-        newest, samples = self._newest, list(self._samples)
+        samples, newest = list(self._samples), self._newest
         if newest is not None and newest not in samples[-1:]:
             samples.append(newest)
         return [sample for sample in samples if sample.at >= at]

@@ -43,7 +43,7 @@ _CHECKS: Final = 12
 _POOLS: Final = 40
 _OSD_FLAGS_HIDDEN: Final = frozenset({"sortbitwise", "recovery_deletes", "purged_snapdirs", "pglog_hardlimit"})
 _MAPS: Final = ("monmap", "osdmap", "mdsmap", "fsmap", "mgrmap")
-_EVENTS: Final = 8
+_EVENTS: Final = 6
 _EVENTS_TAIL: Final = 16 << 10
 _WARN_RATIO: Final = 0.75
 _BAD_RATIO: Final = 0.85  # Ceph's nearfull
@@ -468,7 +468,8 @@ def _events(view: View) -> Html | None:
             continue  # cut in two
         time = text_of(event.get("time"))[11:19]
         rest = ", ".join(
-            f"{key.replace('_', ' ')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+            f"{'' if key == 'detail' else key.replace('_', ' ')} "
+            f"{' '.join(map(str, value)) if isinstance(value, list) else value}".strip()
             for key, value in event.items()
             if key not in ("time", "seq", "event") and value not in ("", None, [])
         )
