@@ -33,7 +33,7 @@ def test_mountinfo() -> None:
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, *mounts: Mount) -> None:
-    monkeypatch.setattr(mountpoint, "_mounts", lambda: mounts)
+    monkeypatch.setattr(mountpoint, "mounts", lambda: mounts)
 
 
 def test_a_free_directory(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_dead_mount_of_ours_is_detached(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
     monkeypatch.setattr("os.statvfs", statvfs)
-    monkeypatch.setattr(mountpoint, "_mounts", lambda: tuple(mounts))
+    monkeypatch.setattr(mountpoint, "mounts", lambda: tuple(mounts))
     monkeypatch.setattr(mountpoint, "_detach", lambda name: mounts.clear())
     assert check_mountpoint(path) == f"{path} was a dead cephmon mount; it is detached and mounted again"
 
@@ -79,8 +79,12 @@ def test_a_dead_mount_of_ours_is_detached(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_dead_mount_of_others_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: list[str], what: str
 ) -> None:
-    def stat(name: str) -> os.stat_result:
-        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+    real = os.stat
+
+    def stat(name: str, *, follow_symlinks: bool = True) -> os.stat_result:
+        if str(name) == str(tmp_path):
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+        return real(name, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr("os.stat", stat)
     _pretend(monkeypatch, *(Mount(str(tmp_path), kind, "x") for kind in mounts))
