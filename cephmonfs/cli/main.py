@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 # name -> (module with a main(argv) -> status, one line for the help).  Loaded only when called.
 COMMANDS: Final = {
     "mount": ("cephmonfs.cli.mount", "mount a view of a cluster: cephmonfs mount SOURCE DIR [-o OPTIONS]"),
+    "umount": ("cephmonfs.cli.umount", "unmount, and wait until the daemon has gone: cephmonfs umount DIR [--lazy]"),
+    "check": ("cephmonfs.cli.check", "say what is wrong, without mounting: cephmonfs check [SOURCE] [-o OPTIONS]"),
+    "get": ("cephmonfs.cli.get", "print one of the files without mounting: cephmonfs get PATH [SOURCE] [-o OPTIONS]"),
+    "watch": ("cephmonfs.cli.watch", "one live screen of a mount: cephmonfs watch DIR"),
+    "collect": ("cephmonfs.cli.collect", "pack a support bundle without secrets: cephmonfs collect DIR"),
+    "ceph": ("cephmonfs.cli.ceph", "the commands of `ceph` that only read: cephmonfs ceph -s -f json"),
 }
 
 

@@ -9,7 +9,9 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from cephmonfs.errors import ConfigError
@@ -52,7 +54,10 @@ def check_mountpoint(path: str) -> str | None:
     """
     detached = None
     mount = top_mount(mounts(), path)
-    if mount is not None and mount.fstype == FUSE_TYPE and _is_dead(path):
+    life = life_of(path) if mount is not None and mount.fstype == FUSE_TYPE else None
+    if life is Life.STUCK:
+        raise ConfigError(f"{path} is a cephmon mount whose daemon does not answer: umount -f {path}", 32)
+    if life is Life.DEAD:
         _detach(path)
         detached = f"{path} was a dead cephmon mount; it is detached and mounted again"
     try:
@@ -98,13 +103,28 @@ def mounts() -> tuple[Mount, ...]:
         return parse_mountinfo(file.read())
 
 
-def _is_dead(path: str) -> bool:
-    """Ask by statfs, the one call whose answer the kernel never has in its cache."""
+class Life(StrEnum):
+    """How a FUSE mount does."""
+
+    LIVE = "live"
+    DEAD = "dead"  # its daemon is gone
+    STUCK = "stuck"  # its daemon does not answer
+
+
+_ASK: Final = "import errno, os, sys\ntry: os.statvfs(sys.argv[1])\nexcept OSError as exc: sys.exit(exc.errno)"
+
+
+def life_of(path: str, patience_s: float = 5.0) -> Life:
+    """Ask by statfs, the one call whose answer the kernel never has in its cache.
+
+    In a process of its own: who asks a daemon that hangs cannot be sure to get away again.
+    """
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _ASK, path], stdin=subprocess.DEVNULL)
     try:
-        os.statvfs(path)
-    except OSError as exc:
-        return exc.errno == errno.ENOTCONN
-    return False
+        return Life.DEAD if process.wait(patience_s) == errno.ENOTCONN else Life.LIVE
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return Life.STUCK
 
 
 def _detach(path: str) -> None:
