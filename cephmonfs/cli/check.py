@@ -83,6 +83,8 @@ def check_machine(report: Report) -> None:
         mountpoint.check_fuse()
     except ConfigError as exc:
         text, _, remedy = str(exc).partition(": ")
+        if text.startswith("cannot open"):
+            text, remedy = str(exc), "who may use it is told by its mode and group, and by the container's device rules"
         report.add("fuse", FAULT, text, remedy)
     else:
         report.add("fuse", OK, f"/dev/fuse opens, fusermount3 is {shutil.which('fusermount3')}")
@@ -185,8 +187,9 @@ def check_options(report: Report, source: str, options: Sequence[str]) -> MountC
     if any(re.search(r"(^|,)secret=", text) for text in options):
         report.add("key", WARN, "a secret on the command line shows in the process list", "use secretfile=")
     if config.key is not None:
-        text = f"{config.entity}, of type {config.key.type.name.lower()}, from {config.origins['secret']}"
-        report.add("key", OK, text.removesuffix("from option secret"))
+        origin = config.origins["secret"].removeprefix("option ")
+        text = f"{config.entity}, of type {config.key.type.name.lower()}"
+        report.add("key", OK, text if origin == "secret" else f"{text}, from {origin}")
     elif config.demo is None:
         report.add("key", NOTE, f"{config.entity} without a key: {config.origins['secret']}")
     for warning in config.warnings:

@@ -96,5 +96,10 @@ def _lines(step: Step) -> list[str]:
 
 def _wrapped(head: str, text: str) -> list[str]:
     return textwrap.wrap(
-        text, WIDTH, initial_indent=head, subsequent_indent=" " * _TEXT_AT, break_on_hyphens=False
+        text,
+        WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * _TEXT_AT,
+        break_on_hyphens=False,
+        break_long_words=False,
     ) or [head.rstrip()]

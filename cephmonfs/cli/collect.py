@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs import __version__
 from cephmonfs.cli.asking import parser, run, say
 from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, top_mount
+from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, settle, top_mount
 from cephmonfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _main(argv: Sequence[str]) -> int:
     arguments.add_argument("directory", metavar="DIR", help="the mount point")
     arguments.add_argument("-o", "--output", metavar="FILE", help='default: cephmonfs-DATE.tar.gz; "-" is stdout')
     given = arguments.parse_args(argv)
-    root = os.path.realpath(given.directory)
+    root = settle(given.directory)
     mount = top_mount(mounts(), root)
     if mount is None or mount.fstype != FUSE_TYPE:
         raise ConfigError(f"{root} is no cephmon mount")

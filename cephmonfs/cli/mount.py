@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
 from cephmonfs.cli.args import help_text, parse_args, wipe_secrets
 from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
-from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, set_path
+from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, set_path, settle
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import ConfigError
@@ -43,9 +42,7 @@ def run(argv: Sequence[str], serve: Serve) -> int:
     if args.help or args.version:
         print(help_text() if args.help else f"{PROGRAM} {__version__}", end="" if args.help else "\n")
         return Exit.OK
-    config = resolve(
-        args.source, os.path.realpath(args.mountpoint), args.option_lists, LocalMachine(), sloppy=args.sloppy
-    )
+    config = resolve(args.source, settle(args.mountpoint), args.option_lists, LocalMachine(), sloppy=args.sloppy)
     for warning in config.warnings:
         say(warning)
     if args.verbose and config.ignored:

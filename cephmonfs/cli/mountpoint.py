@@ -19,6 +19,7 @@ from cephmonfs.errors import ConfigError
 FUSE_TYPE: Final = "fuse.cephmon"
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MNT_DETACH: Final = 2
+_MAX_LINKS: Final = 40  # as the kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,23 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
 def top_mount(mounts: tuple[Mount, ...], path: str) -> Mount | None:
     """Return what is mounted exactly on a path, the uppermost if several are."""
     return next((mount for mount in reversed(mounts) if mount.mountpoint == path), None)
+
+
+def settle(path: str) -> str:
+    """Return the path without symbolic links, and without touching what is mounted there: it may hang."""
+    there = mounts()
+    path = os.path.abspath(path)
+    for _ in range(_MAX_LINKS):
+        if top_mount(there, path) is not None:
+            return path
+        path = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        if top_mount(there, path) is not None:
+            return path
+        try:
+            path = os.path.abspath(os.path.join(os.path.dirname(path), os.readlink(path)))
+        except OSError:
+            break  # no link
+    return path
 
 
 def check_mountpoint(path: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.cli.asking import parser, run
 from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, set_path, top_mount
+from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, set_path, settle, top_mount
 from cephmonfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ def _main(argv: Sequence[str]) -> int:
     arguments.add_argument("-l", "--lazy", action="store_true", help="detach now, even while files are open")
     given = arguments.parse_args(argv)
     set_path()
-    directory = os.path.abspath(given.directory)
-    if top_mount(mounts(), directory) is None:
-        directory = os.path.realpath(directory)
+    directory = settle(given.directory)
     mount = top_mount(mounts(), directory)
     if mount is None:
         raise ConfigError(f"{directory} is not mounted")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cephmonfs.cli.asking import parser, run
 from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, top_mount
+from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, settle, top_mount
 from cephmonfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _main(argv: Sequence[str]) -> int:
     arguments.add_argument("-i", "--interval", metavar="SECONDS", type=float, default=2.0, help="between looks (2)")
     arguments.add_argument("-n", "--count", metavar="N", type=int, default=0, help="so many looks, then end")
     given = arguments.parse_args(argv)
-    root = os.path.realpath(given.directory)
+    root = settle(given.directory)
     mount = top_mount(mounts(), root)
     if mount is None or mount.fstype != FUSE_TYPE:
         raise ConfigError(f"{root} is no cephmon mount")

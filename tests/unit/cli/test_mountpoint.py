@@ -123,3 +123,16 @@ def test_a_path_is_made_up_where_there_is_none(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "/x")
     set_path()
     assert os.environ["PATH"] == f"/x:{mountpoint.DEFAULT_PATH}"
+
+
+def test_a_path_is_settled_without_touching_a_mount(tmp_path: Path) -> None:
+    (tmp_path / "real" / "m").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "to").symlink_to("link/m")
+    wanted = str(tmp_path / "real" / "m")
+    for name in ("real/m", "link/m", "to", "real/../to", "real/m/"):
+        assert mountpoint.settle(str(tmp_path / name)) == wanted
+    assert mountpoint.settle("/proc/") == "/proc"
+    assert mountpoint.settle(str(tmp_path / "missing")) == str(tmp_path / "missing")
+    (tmp_path / "loop").symlink_to("loop")
+    assert mountpoint.settle(str(tmp_path / "loop")) == str(tmp_path / "loop")
