@@ -468,11 +468,20 @@ def _events(view: View) -> Html | None:
             continue  # cut in two
         time = text_of(event.get("time"))[11:19]
         rest = ", ".join(
-            f"{'' if key == 'detail' else key.replace('_', ' ')} "
-            f"{' '.join(map(str, value)) if isinstance(value, list) else value}".strip()
+            _fact(key, value)
             for key, value in event.items()
             if key not in ("time", "seq", "event") and value not in ("", None, [])
         )
         kind = text_of(event.get("event"))
         items.append(el("li", el("b", f"{time}Z {kind}"), rest))
     return el("ul", *items) if items else None
+
+
+def _fact(key: str, value: object) -> str:
+    if key == "detail":
+        return str(value)
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    elif key.endswith("_bytes") and isinstance(value, int):
+        key, value = key.removesuffix("_bytes"), numbers.size(value)
+    return f"{key.replace('_', ' ')} {value}"

@@ -160,12 +160,14 @@ def test_what_it_shows(view_of: Callable[..., View]) -> None:
     view = view_of(answers=answers(), maps=maps())
     view.events.append({"event": "quorum", "quorum": ["a", "b"], "leader": "a", "left": [], "joined": ["b"]}, WALL)
     view.events.append({"event": "osdmap", "epoch": 18}, WALL + 1)
+    view.events.append({"event": "capacity", "used_bytes": 5 << 40, "detail": "so much"}, WALL + 2)
     text = Page(dashboard(view)).text
     for wanted in (
         *(FSID, "HEALTH_WARN", "OSDMAP_FLAGS", "noout flag(s) set", "25.0%", "1.25 TiB", "5.00 TiB", "123,456"),
         *("3 of 3 in quorum, leader a", "our session", "v2:10.0.0.1:3302/0", "0.9 ms", "up:active", "ecpool"),
         *("erasure ec21", "client.df", "secure", "2 sessions, 1 failover"),
         *("not covered by the key's caps", "08:00:01Z osdmap", "epoch 18", "quorum a b, leader a, joined b"),
+        "used 5.00 TiB, so much",
     ):
         assert wanted in text, wanted
     assert "Stale" not in text
