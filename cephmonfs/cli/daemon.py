@@ -73,11 +73,22 @@ def start_daemon(child: Callable[[Reporter], int]) -> Verdict:
         status: int = Exit.FAILED
         try:
             os.close(reading)
+            _close_inherited(writing)
             status = child(Reporter(writing))
         finally:
             os._exit(status)
     os.close(writing)
     return _wait(pid, reading)
+
+
+def _close_inherited(ours: int) -> None:
+    """Let go of what a shell or a service manager left open: a daemon that keeps a pipe keeps its reader waiting."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != ours:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the descriptor of the listing itself
 
 
 def _wait(pid: int, reading: int) -> Verdict:

@@ -163,7 +163,7 @@ def leaves_unmounting(config: MountConfig) -> bool:
 def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snapshot) -> Iterator[None]:
     """Hold the mount.  Raises ConfigError with what libfuse and fusermount3 said."""
     before = _sockets()
-    with captured_stderr() as said:
+    with captured_output() as said:
         try:
             pyfuse3.init(operations, config.mountpoint, fuse_options(config, snapshot))
         except RuntimeError as exc:
@@ -220,11 +220,15 @@ def _wait_for_child() -> None:
 
 
 @contextmanager
-def captured_stderr() -> Iterator[Callable[[], str]]:
-    """Catch what C code prints to stderr; what it said while all went well goes to the log."""
-    memory = os.memfd_create("stderr", os.MFD_CLOEXEC)
-    saved = os.dup(2)
-    os.dup2(memory, 2)
+def captured_output() -> Iterator[Callable[[], str]]:
+    """Catch what C code and fusermount3 print; what they said while all went well goes to the log.
+
+    fusermount3 stays for as long as the mount: with our own stdout it would keep a pipe of our caller's open.
+    """
+    memory = os.memfd_create("output", os.MFD_CLOEXEC)
+    saved = {fd: os.dup(fd) for fd in (1, 2)}
+    for fd in saved:
+        os.dup2(memory, fd)
 
     def said() -> str:
         return os.pread(memory, 4096, 0).decode("utf-8", "replace")
@@ -232,8 +236,9 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
     try:
         yield said
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        for fd, copy in saved.items():
+            os.dup2(copy, fd)
+            os.close(copy)
         if text := said().strip():
             log.debug("fuse: %s", text)
         os.close(memory)

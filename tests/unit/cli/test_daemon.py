@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from cephmonfs.cli.daemon import Reporter, start_daemon
+
 _PROGRAM = """
 import os, signal, sys, time
 from cephmonfs.cli.daemon import detach, start_daemon
@@ -80,3 +82,22 @@ def test_interrupted(number: signal.Signals) -> None:
         os.kill(process.pid, number)
         assert process.stdout.read().splitlines() == ["8 interrupted", "no child left"]
     assert process.returncode == 0
+
+
+def test_inherited_descriptors_are_let_go() -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+
+    def child(report: Reporter) -> int:
+        try:
+            os.fstat(writing)
+        except OSError:
+            report(0, "closed")
+        report(32, "still open")
+        return 0
+
+    try:
+        assert start_daemon(child).message == "closed"
+    finally:
+        os.close(reading)
+        os.close(writing)

@@ -65,14 +65,26 @@ def test_missing_file_and_occupied(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_dead_mount_of_ours_is_detached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, mounts = str(tmp_path), [Mount(str(tmp_path), "fuse.cephmon", "df@")]
-
-    def statvfs(name: str) -> None:
-        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
-
-    monkeypatch.setattr("os.statvfs", statvfs)
+    monkeypatch.setattr(mountpoint, "life_of", lambda name: mountpoint.Life.DEAD)
     monkeypatch.setattr(mountpoint, "mounts", lambda: tuple(mounts))
     monkeypatch.setattr(mountpoint, "_detach", lambda name: mounts.clear())
     assert check_mountpoint(path) == f"{path} was a dead cephmon mount; it is detached and mounted again"
+
+
+def test_a_mount_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _pretend(monkeypatch, Mount(str(tmp_path), "fuse.cephmon", "df@"))
+    monkeypatch.setattr(mountpoint, "life_of", lambda name: mountpoint.Life.STUCK)
+    with pytest.raises(ConfigError, match="whose daemon does not answer: umount -f"):
+        check_mountpoint(str(tmp_path))
+
+
+def test_who_is_asked_and_does_not_answer_is_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    life_of = mountpoint.life_of
+    assert life_of(str(tmp_path)) is mountpoint.Life.LIVE
+    monkeypatch.setattr(mountpoint, "_ASK", "import time; time.sleep(60)")
+    assert life_of(str(tmp_path), 0.1) is mountpoint.Life.STUCK
+    monkeypatch.setattr(mountpoint, "_ASK", f"import sys; sys.exit({errno.ENOTCONN})")
+    assert life_of(str(tmp_path)) is mountpoint.Life.DEAD
 
 
 @pytest.mark.parametrize(("mounts", "what"), [(["fuse.sshfs"], "a dead fuse.sshfs mount"), ([], "below a dead mount")])

@@ -73,7 +73,7 @@ def test_exceptions_in_groups() -> None:
 
 
 def test_c_code_that_prints_to_stderr_is_heard(capfd: pytest.CaptureFixture[str]) -> None:
-    with serve.captured_stderr() as said:
+    with serve.captured_output() as said:
         os.write(2, b"fusermount3: no\n")
         assert said() == "fusermount3: no\n"
     assert capfd.readouterr().err == ""
