@@ -26,7 +26,7 @@ def test_nothing_is_asked_for_the_curve(mount_with: Callable[..., Mount]) -> Non
         time.sleep(0.1)
     assert mount.source.asked["statfs"] == 2
     page = mount.text("dashboard.html")
-    assert mount.source.asked["statfs"] == 3
+    assert mount.source.asked["statfs"] in (3, 4)  # one open, one read: within a moment they share one
     assert "<svg" in page
 
 

@@ -27,9 +27,9 @@ def damaged(data: bytes, part: int, of: int) -> Iterator[bytes]:
         yield bytes(out)
 
 
-def run(names: list[str], share: tuple[int, int] | None, limit: int, out: Path) -> Stats:
+def run(names: list[str], share: tuple[int, int] | None, limit: int, out: Path, patience: float = 1.0) -> Stats:
     """Run a share of each seed; without one, as much as makes `limit` inputs of each target."""
-    stats = Stats()
+    stats = Stats(patience)
     for name in names:
         target, seeds = targets()[name]
         seeds = (*seeds, *corpus(name))

@@ -17,19 +17,20 @@ from tests.fuzz import every, run
 from tests.fuzz.targets import as_session, attempt, fronts, play, recordings_v1, recordings_v2, session, targets
 
 NAMES = sorted(targets())
+_PATIENCE = 30.0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_prefixes_and_flips(name: str, tmp_path: Path) -> None:
     cheap = name in ("addr", "cryptokey", "statfs", "fsmap_user", "mgrmap", "message")
-    stats = every.run([name], None, 6000 if cheap else 2500, tmp_path)
+    stats = every.run([name], None, 6000 if cheap else 2500, tmp_path, _PATIENCE)
     assert not stats.findings, [path.name for path in tmp_path.iterdir()]
     assert stats.runs[name] > 200
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_mutated_recordings(name: str, tmp_path: Path) -> None:
-    stats = run.run([name], 2500, 60, 7, tmp_path)
+    stats = run.run([name], 2500, 60, 7, tmp_path, _PATIENCE)
     assert not stats.findings, [path.read_bytes() for path in tmp_path.iterdir()]
 
 
