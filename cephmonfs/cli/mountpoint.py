@@ -19,6 +19,7 @@ from cephmonfs.errors import ConfigError
 FUSE_TYPE: Final = "fuse.cephmon"
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MNT_DETACH: Final = 2
+_LAST_WORD_S: Final = 0.5
 _MAX_LINKS: Final = 40  # as the kernel
 
 
@@ -142,6 +143,10 @@ def life_of(path: str, patience_s: float = 5.0) -> Life:
         return Life.DEAD if process.wait(patience_s) == errno.ENOTCONN else Life.LIVE
     except subprocess.TimeoutExpired:
         process.kill()
+        try:
+            process.wait(_LAST_WORD_S)
+        except subprocess.TimeoutExpired:
+            process.returncode = -9  # it ends when the daemon does; nobody here waits for that
         return Life.STUCK
 
 

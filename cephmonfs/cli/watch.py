@@ -84,7 +84,8 @@ def look(root: str) -> Look:
     except ValueError:
         pass
     try:
-        names = [entry.name for entry in os.scandir(os.path.join(root, "mon")) if entry.is_dir()]
+        with os.scandir(os.path.join(root, "mon")) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
     except OSError:
         names = []
     for name in names:
