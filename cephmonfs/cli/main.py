@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # name -> (module with a main(argv) -> status, one line for the help).  Loaded only when called.
 COMMANDS: Final = {
     "mount": ("cephmonfs.cli.mount", "mount a view of a cluster: cephmonfs mount SOURCE DIR [-o OPTIONS]"),
+    "premount": ("cephmonfs.cli.premount", "for systemd: mount, and leave the serving to a service without privileges"),
     "umount": ("cephmonfs.cli.umount", "unmount, and wait until the daemon has gone: cephmonfs umount DIR [--lazy]"),
     "check": ("cephmonfs.cli.check", "say what is wrong, without mounting: cephmonfs check [SOURCE] [-o OPTIONS]"),
     "get": ("cephmonfs.cli.get", "print one of the files without mounting: cephmonfs get PATH [SOURCE] [-o OPTIONS]"),

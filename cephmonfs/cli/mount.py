@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
 from cephmonfs.cli.args import help_text, parse_args, wipe_secrets
 from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
-from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, set_path, settle
+from cephmonfs.cli.mountpoint import HANDED, check_fuse, check_mountpoint, set_path, settle
+from cephmonfs.cli.premount import handed_over
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import ConfigError
@@ -42,11 +44,15 @@ def run(argv: Sequence[str], serve: Serve) -> int:
     if args.help or args.version:
         print(help_text() if args.help else f"{PROGRAM} {__version__}", end="" if args.help else "\n")
         return Exit.OK
-    config = resolve(args.source, settle(args.mountpoint), args.option_lists, LocalMachine(), sloppy=args.sloppy)
+    handed = handed_over()
+    where = HANDED.format(handed) if handed is not None else settle(args.mountpoint)
+    config = resolve(args.source, where, args.option_lists, LocalMachine(), sloppy=args.sloppy)
     for warning in config.warnings:
         say(warning)
     if args.verbose and config.ignored:
         say(f"without effect here: {', '.join(config.ignored)}")
+    if handed is not None:
+        return serve(replace(config, foreground=True), _ForegroundReporter())
     check_fuse()
     if not args.fake and (note := check_mountpoint(config.mountpoint)):
         say(note)

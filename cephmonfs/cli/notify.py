@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+_BARRIER_S: Final = 5.0
 
 
 class Notifier:
@@ -33,6 +36,23 @@ class Notifier:
 
     def send(self, *lines: str) -> bool:
         """Send state lines such as "READY=1"; newlines inside one are replaced.  Returns whether it left."""
+        return self._send(lines, ())
+
+    def store(self, fd: int, name: str) -> bool:
+        """Leave a descriptor in systemd's keeping, for the next process of this service; returns once it is there."""
+        if not self._send(("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0"), (fd,)):
+            return False
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        try:
+            # systemd closes its copy when it has read everything before it: sd_notify_barrier(3)
+            left = self._send(("BARRIER=1",), (writing,))
+            os.close(writing)
+            ready, _, _ = select.select([reading], [], [], _BARRIER_S)
+            return left and bool(ready)
+        finally:
+            os.close(reading)
+
+    def _send(self, lines: Sequence[str], fds: Sequence[int]) -> bool:
         if not self.heard:
             return False
         address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
@@ -40,7 +60,10 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sock:
                 sock.connect(address)
-                sock.send(message)
+                if fds:
+                    socket.send_fds(sock, [message], list(fds))
+                else:
+                    sock.send(message)
         except OSError:
             return False
         return True

@@ -22,6 +22,7 @@ import trio
 from cephmonfs.cli import privileges
 from cephmonfs.cli.daemon import Exit, Reporter, detach
 from cephmonfs.cli.logs import start_logging
+from cephmonfs.cli.mountpoint import HANDED
 from cephmonfs.cli.notify import Notifier
 from cephmonfs.cli.session import Client, describe, first_of, first_session
 from cephmonfs.errors import CephMonFSError, ConfigError
@@ -94,7 +95,7 @@ async def serve(config: MountConfig, report: Reporter, parts: Parts[Any], ring: 
             nursery.start_soon(stop.on_signal, signals)
             async with parts.prepare(config) as prepared, parts.open_client(prepared) as client:
                 with stop.before_mount:
-                    if not config.bg:
+                    if not config.bg and not is_handed(config):
                         await first_session(client, config)
                 if stop.before_mount.cancel_called:
                     report(Exit.INTERRUPTED, "interrupted")
@@ -149,11 +150,18 @@ def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
     return options
 
 
+def is_handed(config: MountConfig) -> bool:
+    """Tell whether somebody else has made the mount, and gave us /dev/fuse: it answers already, and he unmounts."""
+    return config.mountpoint.startswith(HANDED.format(""))
+
+
 def leaves_unmounting(config: MountConfig) -> bool:
     """Tell whether fusermount3 stays to unmount when we end: asked for, or needed since we could not any more.
 
     It unmounts only what says ENOTCONN to it, and to root another user's mount without allow_other says EACCES.
     """
+    if is_handed(config):
+        return False
     if config.run_as is not None:
         return True
     return config.auto_unmount and (config.allow_other or os.geteuid() == 0)
@@ -248,7 +256,7 @@ def restrict(config: MountConfig, user: privileges.User | None) -> None:
     """Give up what the daemon needs no more."""
     if user is not None:
         privileges.become(user)
-    if leaves_unmounting(config):
+    if leaves_unmounting(config) or is_handed(config):
         privileges.no_new_privs()  # otherwise fusermount3 has yet to unmount for us
     privileges.keep_memory_private()
 
@@ -284,6 +292,8 @@ async def _announce(
     live: trio.Event, config: MountConfig, report: Reporter, client: Client, notifier: Notifier
 ) -> None:
     await live.wait()
+    if is_handed(config) and not config.bg:
+        await first_session(client, config)
     log.info("mounted on %s", config.mountpoint)
     report(Exit.OK, "")
     if not config.foreground:

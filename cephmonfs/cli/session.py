@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import trio
@@ -18,7 +20,7 @@ from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import open_client
 from cephmonfs.runtime.configured import ConfiguredMonitors, session_config
-from cephmonfs.runtime.remembered import Remembered
+from cephmonfs.runtime.remembered import DIRECTORY, Remembered
 
 if TYPE_CHECKING:
     from cephmonfs.config.mountconfig import MountConfig
@@ -68,7 +70,8 @@ async def connect(config: MountConfig) -> AsyncIterator[Client]:
         async with open_client(session, ConfiguredMonitors(config)) as client:
             yield client
         return
-    remembered = Remembered(config)
+    # systemd's StateDirectory= for a service that may write nowhere else
+    remembered = Remembered(config, Path(os.environ.get("STATE_DIRECTORY") or DIRECTORY))
     kind = AddrType.LEGACY if session.identity.modes == (Mode.LEGACY,) else AddrType.MSGR2
     monitors = ConfiguredMonitors(config, remembered.candidates(kind, _REMEMBERED_PRIORITY))
     try:

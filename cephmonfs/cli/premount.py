@@ -1,0 +1,98 @@
+"""cephmonfs premount: mount now, and leave the serving to a mount.cephmon that systemd starts next.
+
+A service that sees the host's files as they are is hard to lock up, and one that is locked up cannot make a mount that
+others see.  So a first process, with all privileges and for a moment, mounts and puts /dev/fuse into systemd's store of
+file descriptors; the second gets it as LISTEN_FDS and needs no privilege at all.  See contrib/systemd.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs.cli.args import parse_args
+from cephmonfs.cli.asking import run, say
+from cephmonfs.cli.daemon import Exit
+from cephmonfs.cli.mountpoint import FUSE_TYPE, check_fuse, check_mountpoint, set_path, settle
+from cephmonfs.cli.notify import Notifier
+from cephmonfs.config.options import parse_options
+from cephmonfs.config.source import parse_source
+from cephmonfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PROGRAM: Final = "premount"
+FD_NAME: Final = "cephmonfs-fuse"
+_FIRST_FD: Final = 3  # SD_LISTEN_FDS_START
+_FLAGS: Final = 1 | 2 | 4 | 8  # MS_RDONLY, NOSUID, NODEV, NOEXEC
+_DETACH: Final = 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Mount, hand /dev/fuse to systemd, and end."""
+    return run(PROGRAM, lambda: _main(argv))
+
+
+def _main(argv: Sequence[str]) -> int:
+    args = parse_args(argv)
+    if args.help:
+        print("usage: cephmonfs premount SOURCE DIR [-o OPTIONS]: ExecStartPre= of contrib/systemd/cephmonfs@.service")
+        return Exit.OK
+    set_path()
+    options = parse_options(args.option_lists, sloppy=args.sloppy).values
+    notifier = Notifier()
+    if not notifier.heard:
+        raise ConfigError("premount is for systemd: NOTIFY_SOCKET is not set; use mount.cephmon", 2)
+    check_fuse()
+    path = settle(args.mountpoint)
+    if note := check_mountpoint(path):
+        say(PROGRAM, note)
+    fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    _mount(fuse, path, _shown(args.source), allow_other=options.get("allow_other", True))
+    if not notifier.store(fuse, FD_NAME):
+        _umount(path)
+        raise ConfigError("systemd does not take the file descriptor: FileDescriptorStoreMax=1, NotifyAccess=exec", 2)
+    return Exit.OK
+
+
+def _shown(source: str) -> str:
+    """What df shows as the source; without a colon, for `df -l` takes one for a network file system."""
+    given = parse_source(source)
+    text = f"{given.name}@{given.fsid or ''}" if given.name else "demo@" if given.demo else "ceph@"
+    return re.sub(r"[^A-Za-z0-9_.@-]", "_", text)
+
+
+def _mount(fuse: int, path: str, source: str, *, allow_other: bool) -> None:
+    data = f"fd={fuse},rootmode={stat.S_IFDIR:o},user_id=0,group_id=0,default_permissions"
+    data += ",allow_other" if allow_other else ""
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [os.fsencode(word) for word in (source, path, FUSE_TYPE)]
+    if libc.mount(*words, ctypes.c_ulong(_FLAGS), data.encode()) != 0:
+        code = ctypes.get_errno()
+        raise ConfigError(f"mounting on {path} failed: {os.strerror(code)}", Exit.FAILED)
+
+
+def _umount(path: str) -> None:
+    ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(path), _DETACH)
+
+
+def handed_over(env: Mapping[str, str] | None = None) -> int | None:
+    """Return the descriptor of /dev/fuse that systemd hands to this very process, None if it hands over none.
+
+    Once taken it is ours alone: a copy left in systemd's store would keep the mount of a dead daemon waiting for ever.
+    """
+    env = os.environ if env is None else env
+    if env.get("LISTEN_PID") != str(os.getpid()) or not env.get("LISTEN_FDS", "").isdecimal():
+        return None
+    names = env.get("LISTEN_FDNAMES", "").split(":")
+    for index in range(min(int(env["LISTEN_FDS"]), len(names))):
+        if names[index] == FD_NAME:
+            fd = _FIRST_FD + index
+            os.set_inheritable(fd, False)
+            Notifier(env).send("FDSTOREREMOVE=1", f"FDNAME={FD_NAME}")
+            return fd
+    return None
