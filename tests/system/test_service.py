@@ -2,7 +2,8 @@
 
 There is no systemd here to run them: the units are checked offline by systemd-analyze, and their Exec lines run as
 systemd would run them: the notify socket, the store of file descriptors, credentials, and, as far as setpriv and prctl
-go, the restrictions.  Not checked: the seccomp filter, the device rules and the file system views of a real service.
+go, the restrictions; strace tells whether the system call filter would let it live.  Not checked: the device rules and
+the file system views of a real service.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ class Manager:
         with process.stderr:
             return subprocess.CompletedProcess([], process.returncode, "", process.stderr.read())
 
-    def start(self, **env: str) -> subprocess.Popen[str]:
+    def start(self, *tracer: str, **env: str) -> subprocess.Popen[str]:
         """ExecStart=, with the stored descriptors from 3 on."""
         names = list(self.store)
         copies = [os.dup(self.store[name]) for name in names]
@@ -167,7 +168,7 @@ class Manager:
             for index, fd in enumerate(copies):
                 os.dup2(fd, 3 + index)
 
-        argv = [sys.executable, "-c", BECOME, *LOCKED_UP, *self.argv("ExecStart")]
+        argv = [sys.executable, "-c", BECOME, *LOCKED_UP, *tracer, *self.argv("ExecStart")]
         self.main = subprocess.Popen(
             argv, env=self.env(**listen, **env), stderr=subprocess.PIPE, text=True, cwd="/", preexec_fn=place,
             close_fds=False,
@@ -247,6 +248,45 @@ def test_the_service_serves_what_was_mounted_for_it(manager: Manager, pacific: C
     manager.stop_post()
     assert not is_mounted(manager.mountpoint)
     assert (manager.state / f"{pacific.fsid}.monmap").exists()
+
+
+def allowed_calls(analyze: str) -> set[str]:
+    """What SystemCallFilter= lets through, by systemd's own lists."""
+    groups: dict[str, set[str]] = {}
+    for line in run([analyze, "syscall-filter", "--no-pager"]).stdout.splitlines():
+        if line.startswith("@"):
+            group = groups.setdefault(line.strip(), set())
+        elif line.startswith("    ") and not line.strip().startswith("#"):
+            group.add(line.strip())
+
+    def expand(name: str) -> set[str]:
+        return {call for one in groups[name] for call in (expand(one) if one.startswith("@") else {one})}
+
+    filters = re.findall(r"(?m)^SystemCallFilter=(.*)$", SERVICE.read_text())
+    names: set[str] = set()
+    for text in filters:
+        listed = {call for name in text.lstrip("~").split() for call in expand(name)}
+        names = names - listed if text.startswith("~") else names | listed
+    return names
+
+
+def test_the_system_call_filter_lets_it_live(manager: Manager, analyze: str) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    trace = manager.state / "trace"
+    manager.premount()
+    main = manager.start(strace, "-D", "-f", "-qq", "-o", str(trace), WATCHDOG_USEC="400000")
+    manager.until("READY=1", 60)
+    for path in ("status", "monmap.json", "ceph/status.json", "metrics"):
+        assert (manager.mountpoint / path).read_text()
+    assert os.statvfs(manager.mountpoint).f_blocks > 0
+    main.send_signal(signal.SIGTERM)
+    assert main.wait(20) == 0
+    called = set(re.findall(r"(?m)^\d+ +(\w+)\(", trace.read_text(errors="replace")))
+    assert {"openat", "connect", "readv"} & called
+    # setrlimit is tried, and not missed: LimitCORE=0
+    assert called - allowed_calls(analyze) <= {"setrlimit"}
 
 
 def test_umount_ends_the_service(manager: Manager) -> None:
