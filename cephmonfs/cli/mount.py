@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs import __version__
 from cephmonfs.cli.args import help_text, parse_args, wipe_secrets
 from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
-from cephmonfs.cli.mountpoint import HANDED, check_fuse, check_mountpoint, set_path, settle
+from cephmonfs.cli.mountpoint import HANDED, check_fuse, check_mountpoint, is_mounted_already, set_path, settle
 from cephmonfs.cli.premount import handed_over
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
@@ -54,6 +54,8 @@ def run(argv: Sequence[str], serve: Serve) -> int:
     if handed is not None:
         return serve(replace(config, foreground=True), _ForegroundReporter())
     check_fuse()
+    if is_mounted_already(config.mountpoint):
+        return Exit.OK
     if not args.fake and (note := check_mountpoint(config.mountpoint)):
         say(note)
     if args.fake:

@@ -21,6 +21,7 @@ HANDED: Final = "/dev/fd/{}"  # libfuse takes this for a mount that somebody els
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MNT_DETACH: Final = 2
 _LAST_WORD_S: Final = 0.5
+_GENERATIONS: Final = 3
 _MAX_LINKS: Final = 40  # as the kernel
 
 
@@ -95,6 +96,30 @@ def check_mountpoint(path: str) -> str | None:
     if mount is not None and mount.fstype != "autofs":
         raise ConfigError(f"{path} is already a mount point ({mount.fstype}, {mount.source}): umount it first", 32)
     return detached
+
+
+def is_mounted_already(path: str) -> bool:
+    """Tell whether `mount -a` calls for what is mounted: by the source that we show it cannot know a line of fstab."""
+    mount = top_mount(mounts(), path)
+    if mount is None or mount.fstype != FUSE_TYPE:
+        return False
+    return _called_by_mount_all() and life_of(path) is Life.LIVE
+
+
+def _called_by_mount_all() -> bool:
+    """Look at who called us, and, as mount.fuse puts a shell between, at who called him."""
+    pid = os.getppid()
+    for _ in range(_GENERATIONS):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return False
+        if os.path.basename(words[0]) == b"mount":
+            return any(word == b"--all" or re.fullmatch(rb"-[A-Za-z]*a[A-Za-z]*", word) for word in words[1:])
+    return False
 
 
 def check_fuse(device: str = "/dev/fuse") -> None:

@@ -253,6 +253,7 @@ def test_the_service_serves_what_was_mounted_for_it(manager: Manager, pacific: C
 def allowed_calls(analyze: str) -> set[str]:
     """What SystemCallFilter= lets through, by systemd's own lists."""
     groups: dict[str, set[str]] = {}
+    group: set[str] = set()
     for line in run([analyze, "syscall-filter", "--no-pager"]).stdout.splitlines():
         if line.startswith("@"):
             group = groups.setdefault(line.strip(), set())
