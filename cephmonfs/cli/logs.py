@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Final
 
+from cephmonfs.cli.calm import Calm
 from cephmonfs.fs.logring import LogRing
 
 SYSLOG: Final = "/dev/log"
@@ -37,7 +38,9 @@ def start_logging(level: str, *, foreground: bool, syslog: str = SYSLOG) -> LogR
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+    calm = Calm()
     for new in handlers:
+        new.addFilter(calm)
         root.addHandler(new)
     root.setLevel(level.upper())
     return ring
