@@ -349,25 +349,31 @@ class Cluster:
             osds = max(osds, 1)
         mgr = mgr or osds > 0
         ips = [ip] if isinstance(ip, str) else list(ip)
-        self = cls(runner, path, ips=ips, msgr1=msgr1, msgr2=msgr2)
-        self.places = places or {}
-        if key_type is not None:
-            self.default_key_type = key_type
-        try:
-            self._prepare(names, mgr=mgr, osds=osds, mds=mds, conf=conf or {}, auth=auth, keys=keys or {})
-            if watchdog:
-                self._watchdog = subprocess.Popen(
-                    ["sh", "-c", _WATCHDOG, "watchdog", str(self.run_dir)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            self._first_quorum()
-            self._start_others(mgr=mgr, osds=osds, mds=mds, fs=fs)
-        except BaseException:
-            self.close()
-            raise
-        return self
+        for tries_left in (2, 1, 0):
+            self = cls(runner, path, ips=ips, msgr1=msgr1, msgr2=msgr2)
+            self.places = places or {}
+            if key_type is not None:
+                self.default_key_type = key_type
+            try:
+                self._prepare(names, mgr=mgr, osds=osds, mds=mds, conf=conf or {}, auth=auth, keys=keys or {})
+                if watchdog:
+                    self._watchdog = subprocess.Popen(
+                        ["sh", "-c", _WATCHDOG, "watchdog", str(self.run_dir)],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
+                self._first_quorum()
+                self._start_others(mgr=mgr, osds=osds, mds=mds, fs=fs)
+            except BaseException as exc:
+                self.close()
+                if not tries_left or "Address already in use" not in str(exc):
+                    raise
+                for left in path.iterdir():  # somebody else took a port meanwhile: anew with other ones
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            else:
+                return self
+        raise AssertionError("unreachable")
 
     def __enter__(self) -> Self:
         return self
