@@ -226,24 +226,6 @@ def test_every_file_and_option_is_in_the_manual() -> None:
             assert row.path.replace("mon/*", "mon/NAME").rpartition("/")[2] in text.replace("\\", "")
 
 
-_MDWE = "import ctypes, os, sys; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])"
-
-
-@pytest.mark.fuse
-def test_the_service_can_do_with_what_it_is_left(tmp_path: Path) -> None:
-    """The capabilities and restrictions of the unit, without systemd: a mount is made and ends."""
-    unit = (CONTRIB / "systemd" / "cephmonfs@.service").read_text()
-    for setting in ("NoNewPrivileges=yes", "MemoryDenyWriteExecute=yes"):
-        assert setting in unit
-    allowed = re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
-    assert allowed is not None
-    kept = [name.removeprefix("CAP_").lower() for name in allowed[1].split()]
-    bounds = ",".join(["-all", *(f"+{name}" for name in kept)])
-    argv = ["setpriv", "--no-new-privs", f"--bounding-set={bounds}", "--inh-caps=-all", sys.executable, "-c", _MDWE]
-    with Mounted("", tmp_path / "m", argv=[*argv, str(HELPER), "demo:", str(tmp_path / "m")]) as mount:
-        assert mount.value("session/state") == "open"
-
-
 METRICS = re.compile(r"\b((?:ceph|cephmonfs)_[a-z0-9_]+)\b")
 
 
