@@ -41,6 +41,9 @@ class Verdict:
     message: str
 
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Reporter:
     """The child's end of the pipe.  The first verdict counts; what comes later is for the log."""
 
@@ -68,10 +71,12 @@ def start_daemon(child: Callable[[Reporter], int]) -> Verdict:
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe2(os.O_CLOEXEC)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until somebody is there to end the child for it
     pid = os.fork()
     if pid == 0:
         status: int = Exit.FAILED
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(reading)
             _close_inherited(writing)
             status = child(Reporter(writing))
@@ -95,8 +100,9 @@ def _wait(pid: int, reading: int) -> Verdict:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise _Interrupted
 
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    previous = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         data = b""
         while chunk := os.read(reading, _VERDICT_LIMIT):
             data += chunk
