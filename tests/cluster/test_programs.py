@@ -118,7 +118,7 @@ COMMANDS = (
     "node ls", "fsid", "osd dump 99999 -f json", "osd pool get nosuch size",
 )  # fmt: skip
 # Some numbers move, and some maps with them, while two programs run after each other.
-MOVING = re.compile(rb'"(age|events|uptime|progress_events)[^,]*|\d+ (KiB|MiB|GiB|s|h)\b|[\d.]+ ?(s|m|h)\b')
+MOVING = re.compile(rb'"(age|quorum_age|events|uptime|progress_events)[^,]*|\d+ (KiB|MiB|GiB|s|h)\b|[\d.]+ ?(s|m|h)\b')
 
 
 def real(cluster: Cluster, *words: str) -> tuple[int, bytes]:

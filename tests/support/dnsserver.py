@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +31,10 @@ class DnsServer:
         self._records = {key.lower(): list(texts) for key, texts in records.items()}
         self._junk = junk
         self.asked: list[str] = []
+        # one at a time on this machine, whoever runs tests: there is one such port, and UDP lets two bind it
+        self._lock = (Path(tempfile.gettempdir()) / "cephmonfs-tests-dns.lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((ADDRESS, 53))
         self._thread = threading.Thread(target=self._serve, name="dns")
 
@@ -43,6 +47,7 @@ class DnsServer:
             sock.sendto(b"", (ADDRESS, 53))
         self._thread.join()
         self._socket.close()
+        self._lock.close()
 
     def _serve(self) -> None:
         while True:
