@@ -33,9 +33,11 @@ test: venv lint types unit  ## what CI runs: lint, types, all tests but the soak
 
 unit:
 	@tools/cluster chroots >.venv/chroots.log
-	@$(BIN)/pytest -n 3 --dist loadfile $(PYTEST_ARGS) || { \
+	@tmp=$$(mktemp -d /tmp/cmfs-test-XXXX) && chmod 755 $$tmp && \
+	{ $(BIN)/pytest --basetemp=$$tmp/t -n 3 --dist loadfile $(PYTEST_ARGS) || { \
 		echo 'What failed runs once more, alone: three at a time on a busy machine real daemons may come too late.'; \
-		$(BIN)/pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
+		$(BIN)/pytest --basetemp=$$tmp/u --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }; } && \
+	rm -rf --one-file-system $$tmp
 
 SOAK_OUT ?= soak.json
 soak: venv  ## faults of real monitors beside ceph-fuse and librados, 40 minutes, root: SOAK_OUT=soak.json ONLY=
