@@ -171,6 +171,7 @@ def leaves_unmounting(config: MountConfig) -> bool:
 def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snapshot) -> Iterator[None]:
     """Hold the mount.  Raises ConfigError with what libfuse and fusermount3 said."""
     before = _sockets()
+    low = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     with captured_output() as said:
         try:
             pyfuse3.init(operations, config.mountpoint, fuse_options(config, snapshot))
@@ -178,13 +179,14 @@ def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snaps
             text = " ".join(said().split()) or str(exc)
             raise ConfigError(f"mounting on {config.mountpoint} failed: {text}{_remedy(text)}", Exit.FAILED) from exc
     helper = _sockets() - before
+    _move_below(low, helper)
     try:
         yield
     finally:
         if leaves_unmounting(config):
             # fusermount3 waits for its end of this socket, unmounts and leaves; it is our child.
             pyfuse3.close(unmount=False)
-            for fd in helper:
+            for fd in (low, *helper):
                 try:
                     os.close(fd)
                 except OSError:
@@ -192,6 +194,20 @@ def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snaps
             _wait_for_child()
         else:
             pyfuse3.close(unmount=True)
+
+
+def _move_below(low: int, helper: set[int]) -> None:
+    """Hold our end of fusermount3's socket at `low`, below /dev/fuse; where it was, /dev/null keeps the place.
+
+    When we are killed, the kernel lets go of our open files from the last to the first (`exit_files`, `task_work_run`).
+    fusermount3, told by the end of its socket, opens the mount and unmounts for ENOTCONN alone: were /dev/fuse still
+    open then, it would read ECONNABORTED and leave a dead mount.
+    """
+    for fd in helper:
+        os.dup2(fd, low, inheritable=False)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(null, fd, inheritable=False)
+        os.close(null)
 
 
 def _remedy(text: str) -> str:

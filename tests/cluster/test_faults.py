@@ -206,6 +206,19 @@ def test_kill_9_of_the_daemon_leaves_no_dead_mount(cluster: Cluster, mount_of: C
     assert list(mount.path.iterdir()) == []
 
 
+def test_fusermount3_hears_of_the_end_after_the_file_system_has_ended(
+    cluster: Cluster, mount_of: Callable[..., Mount]
+) -> None:
+    """The kernel closes the files of a killed process from the last to the first; the other way leaves dead mounts."""
+    mount = mount_of(cluster)
+    folder = Path(f"/proc/{mount.process.pid}/fd")
+    held = {int(entry.name): os.readlink(entry) for entry in folder.iterdir()}
+    unix = {f"socket:[{line.split()[6]}]" for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    (fuse,) = (fd for fd, target in held.items() if target == "/dev/fuse")
+    ends = [fd for fd, target in held.items() if target in unix]
+    assert ends and max(ends) < fuse
+
+
 def test_no_descriptors_left_is_survived(cluster: Cluster, mount_of: Callable[..., Mount]) -> None:
     """Sessions cannot be opened for want of descriptors; when there are some again, all is well."""
     mount = mount_of(cluster, "run_as=root")  # so that we may set its limits
