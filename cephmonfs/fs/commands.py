@@ -3,6 +3,9 @@
 A command runs only when somebody opens a file that needs it and its last answer is older than `refresh`; one at a time
 per command, however many openers.  An opener waits until `cmd_timeout` has passed since the question, or, once the
 monitors are known to be silent, only for a grace period; then the last answer has to do, with its old time.
+
+Time is trio's, and a mount runs trio by a clock that goes on in a suspend (runtime/clock.py): an answer from before is
+as old as it is and the next opener asks.  A wait that was under way ends late by no more than what was left of it.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _GRACE_S: Final = 0.25  # longer than a command takes that the mgr has to answer
 _ASK_LIMIT_S: Final = 30.0  # no question stays open for longer
-_LASTING_S: Final = 600.0  # until a lasting answer is asked for again
+_LASTING_S: Final = 600.0  # until a lasting answer is asked for again, and a refused command is listed again
 _PASSING: Final = frozenset({-EAGAIN, -ETIMEDOUT})  # results that say nothing about the command
 _MAX_REPLY: Final = 32 << 20  # `ceph report` of 10,000 OSDs has about 20 MB
 _MAX_KEPT: Final = 64 << 20  # of all answers together
@@ -108,10 +111,19 @@ class CommandCache:
             raise entry.failure or NoData(f"no answer to {command} yet")
         return entry.reply
 
-    def failure(self, command: Command) -> CephMonFSError | None:
-        """Return why the last run brought no answer; None when it brought one, or there was none."""
+    def is_open(self, command: Command) -> bool:
+        """Tell whether it has no outcome yet: nobody has asked, or nobody has answered."""
         entry = self._entries.get(command)
-        return entry.failure if entry else None
+        if entry is None or entry.failure is None:
+            return entry is None or entry.reply is None
+        return entry.reply is None and isinstance(entry.failure, RequestTimeout)
+
+    def refused(self, command: Command) -> bool:
+        """Tell whether the monitors have refused it lately: caps and settings change, so a refusal is not for good."""
+        entry = self._entries.get(command)
+        if entry is None or not isinstance(entry.failure, NotPermitted | NoData):
+            return False
+        return trio.current_time() - entry.asked < _LASTING_S
 
     def version(self, command: Command) -> int:
         """Return a number that grows with each different outcome; 0 before the first."""
@@ -159,6 +171,12 @@ class CommandCache:
         """Forget that the last answer is young: something has happened since that it is about."""
         if command in self._entries:
             self._entries[command].asked = float("-inf")
+
+    def expire_refused(self) -> None:
+        """Forget that the last refusals are young: the next session may have other caps."""
+        for entry in self._entries.values():
+            if entry.failure is not None:
+                entry.asked = float("-inf")
 
     def _young(self, command: Command, entry: _Entry, now: float) -> bool:
         """Tell whether the last answer, or refusal, still counts; silence never does."""

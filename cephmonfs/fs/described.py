@@ -1,10 +1,16 @@
-"""Which monitor commands become files under `ceph/`: chosen from the monitors' own description of them."""
+"""Which monitor commands become files under `ceph/`: chosen from the monitors' own description of them.
+
+The rule: no argument is needed, the permission is `r` at most, and no flag says that the mgr answers it, that it is
+obsolete (EOPNOTSUPP), or that it is for `ceph tell mon.X` (EINVAL for all others, except `version`).  Commands whose
+module or first word is auth, config or config-key are left out though some would answer: passwords are found in there.
+What a monitor refuses nevertheless leaves the list for a while.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cephmonfs.errors import CephMonFSError, NoData, NotPermitted
+from cephmonfs.errors import NoData
 from cephmonfs.fs.commands import Command
 
 if TYPE_CHECKING:
@@ -45,11 +51,6 @@ def is_binary(words: str) -> bool:
     return words.split()[-1] in _BINARY
 
 
-def refused(error: CephMonFSError | None) -> bool:
-    """Tell whether a monitor has refused a command for good."""
-    return isinstance(error, NotPermitted | NoData)
-
-
 def _words(entry: Mapping[str, object]) -> str | None:
     """Return the words of a command that needs no argument, None for another."""
     signature = entry.get("sig")
@@ -79,4 +80,4 @@ def _reads_only(entry: Mapping[str, object], words: str) -> bool:
         return False
     if entry.get("module") in _SECRETIVE or words.split()[0] in _SECRETIVE:
         return False
-    return entry.get("perm") == "r"
+    return entry.get("perm") in ("r", "")

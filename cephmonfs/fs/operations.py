@@ -5,10 +5,15 @@ new has arrived renders anew, as in sysfs.  Every file has direct_io and its rea
 would get stale bytes, and without a size tar would store nothing.  `events` alone goes through the page cache, because
 it only grows, and `tail -f` follows it by its size.
 
-Attributes are never cached by the kernel (timeouts 0), so size and mtime are those of the newest data.  getattr renders
-what it can from memory and never waits: a file made from a command that has not run yet has size 0 until somebody
-opens it, and then the size of what was rendered last.  readdir and lookup render nothing at all; whoever wants the size
-asks getattr.
+Attributes are never cached by the kernel (timeouts 0), so size and mtime are those of the newest data; for a moment
+after an open they are those of what that open rendered, or tar would find that each file changes under its hands.
+getattr renders what it can from memory and never waits: a file made from a command that has not run yet says 4096, as
+sysfs does, until somebody opens it, and then the size of what was rendered last.  With 0 tar, find and file would take
+it for empty and never open it; all that copy ask again once it is open.  readdir and lookup render nothing at all;
+whoever wants the size asks getattr.
+
+Walking.  A stream has no end, and whoever walks the tree would be caught in it.  So its name is a symlink to a name
+that is in no list: `cat` follows it, and find, tar, rsync, cp and grep on their way through a tree do not.
 
 Waiting.  Only statfs, opens of files made from commands and capacity, and events_pipe wait, each in bounded time and
 each with a slot (slots.py), so that the others always find a worker.
@@ -37,7 +42,7 @@ from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS, WaitSlots
 from cephmonfs.fs.statfsgate import StatfsGate
 from cephmonfs.fs.statvfs import to_statvfs
-from cephmonfs.fs.tree import Kind, Node, Tree
+from cephmonfs.fs.tree import Kind, Node, Tree, hidden
 from cephmonfs.fs.view import Memo, View
 
 if TYPE_CHECKING:
@@ -72,7 +77,8 @@ HAVE_POLL: Final = hasattr(pyfuse3, "PollHandle")  # pyfuse3 3.5; with older one
 _HEARTBEAT_S: Final = 1.0  # longest silence of events_pipe; a reader that waits can only be killed in between
 _COALESCE_S: Final = 0.02  # changes closer together than this are looked at as one
 _RESTART_S: Final = 1.0  # before a failed background task starts again
-_IN_ONE_GO_S: Final = 0.1  # open, fstat and first read within this time see one rendering
+_IN_ONE_GO_S: Final = 1.0  # open, fstat, first read and fstat within this time see one rendering
+_SIZE_UNKNOWN: Final = 4096  # of a file whose command has not run yet
 _THREAD_BYTES: Final = 256 << 10  # a map larger than this is decoded and printed in a thread
 _KEEP_CONTENT: Final = 1 << 20  # renderings up to this size are kept for the next opener
 
@@ -105,6 +111,11 @@ class _Handle:
     polled: bool = False
     waiter: PollHandle | None = None
     place: Place | None = None  # of a stream
+
+    @property
+    def in_one_go(self) -> bool:
+        """True while its reader may still be at the first reading."""
+        return not self.polled and trio.current_time() - self.opened_at < _IN_ONE_GO_S
 
 
 @dataclass(slots=True)
@@ -142,6 +153,7 @@ class CephMonOperations(pyfuse3.Operations):
         self._inodes = _Inodes()
         self._inodes.of(self._tree.root)
         self._renderings: dict[int, _Rendering] = {}
+        self._latest: dict[int, _Handle] = {}  # of each inode, the one opened last while it is open
         self._handles: dict[int, _Handle | list[tuple[bytes, Node]]] = {}
         self._next_handle = 1
         self._polled: set[int] = set()  # handles with a waiter
@@ -193,6 +205,7 @@ class CephMonOperations(pyfuse3.Operations):
             self._commands.expire(QUORUM)
             self._commands.expire(HEALTH)
             self._commands.expire(DESCRIPTIONS)
+            self._commands.expire_refused()
         for event, wall in events:
             self._events.append(event, wall)
         if events:
@@ -263,7 +276,9 @@ class CephMonOperations(pyfuse3.Operations):
     def _attributes(self, inode: int, node: Node, size: int, mtime: float) -> EntryAttributes:
         mode = self._settings.mode & node.row.mode & 0o444
         attributes = pyfuse3.EntryAttributes()
-        if node.is_directory:
+        if node.is_link:
+            mode, size = stat.S_IFLNK | 0o777, len(node.target)
+        elif node.is_directory:
             mode = self._settings.mode & 0o444
             mode |= stat.S_IFDIR | mode >> 2
         else:
@@ -304,7 +319,8 @@ class CephMonOperations(pyfuse3.Operations):
             return self._known(parent)
         if text == "..":
             return self._known(self._parent(parent))
-        node = (await self._children(parent)).get(text)
+        children = await self._children(parent)
+        node = children.get(text) or hidden(children, text)
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
         return self._known(node)
@@ -329,6 +345,9 @@ class CephMonOperations(pyfuse3.Operations):
         """Return the attributes of the newest data there is, without waiting for more."""
         node = self._node(inode)
         view = self._view()
+        latest = self._latest.get(inode)
+        if latest is not None and latest.in_one_go:
+            return self._attributes(inode, node, latest.rendering.size, latest.rendering.mtime)
         match node.row.kind:
             case Kind.DIRECTORY:
                 return self._attributes(inode, node, 0, node.mtime(view))
@@ -340,7 +359,7 @@ class CephMonOperations(pyfuse3.Operations):
             rendering = await self._render(inode, node, anew=False)
         except CephMonFSError:
             self._renderings.pop(inode, None)
-            return self._attributes(inode, node, 0, node.mtime(view))
+            return self._attributes(inode, node, _SIZE_UNKNOWN if node.awaits(view) else 0, node.mtime(view))
         return self._attributes(inode, node, rendering.size, node.mtime(view))
 
     @fuse_handler
@@ -364,6 +383,14 @@ class CephMonOperations(pyfuse3.Operations):
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
         """List nothing, as the kernel client does: cp -a would try to copy them."""
         return []
+
+    @fuse_handler
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        """Say where a stream is."""
+        node = self._node(inode)
+        if not node.is_link:
+            raise pyfuse3.FUSEError(errno.EINVAL)
+        return node.target.encode()
 
     # ---- directories
 
@@ -419,6 +446,7 @@ class CephMonOperations(pyfuse3.Operations):
         await self._prepare(node)
         rendering = await self._render(inode, node, anew=True)
         handle = _Handle(node, inode, rendering, rendering.content or b"", trio.current_time())
+        self._latest[inode] = handle
         return pyfuse3.FileInfo(fh=self._add(handle), direct_io=True, keep_cache=False)
 
     @fuse_handler
@@ -438,8 +466,7 @@ class CephMonOperations(pyfuse3.Operations):
 
     async def _start_over(self, handle: _Handle) -> None:
         """Render anew at offset 0 if there is something new."""
-        age_s = trio.current_time() - handle.opened_at
-        if not handle.was_read and not handle.polled and age_s < _IN_ONE_GO_S:
+        if not handle.was_read and handle.in_one_go:
             return
         await self._prepare(handle.node)
         rendering = await self._render(handle.inode, handle.node, anew=True)
@@ -465,8 +492,10 @@ class CephMonOperations(pyfuse3.Operations):
     @fuse_handler
     async def release(self, fh: FileHandleT) -> None:
         """Forget the handle and its rendering."""
-        self._handles.pop(fh, None)
+        handle = self._handles.pop(fh, None)
         self._polled.discard(fh)
+        if isinstance(handle, _Handle) and self._latest.get(handle.inode) is handle:
+            del self._latest[handle.inode]
 
     @fuse_handler
     async def flush(self, fh: FileHandleT) -> None:

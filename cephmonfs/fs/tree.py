@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from cephmonfs.mon.snapshot import Stamp
 
 
+_HIDDEN: Final = "."  # begins the name of a stream itself; no other name begins so
+
+
 class Kind(Enum):
     """The shape of a file; a directory has none."""
 
@@ -58,8 +61,8 @@ class Row:
         return tuple(self.path.split("/")) if self.path else ()
 
 
-def _directory(path: str, about: str, *depends: str) -> Row:
-    return Row(path, Kind.DIRECTORY, about, depends=depends, mode=0o555)
+def _directory(path: str, about: str) -> Row:
+    return Row(path, Kind.DIRECTORY, about, mode=0o555)
 
 
 def _value(path: str, render: Render, about: str, *depends: str, commands: tuple[Command, ...] = ()) -> Row:
@@ -100,12 +103,12 @@ def _command_row(command: Command) -> Row:
 
 
 def _command_rows(view: View) -> Sequence[Row]:
-    """Return a row for each command that the monitors describe and did not refuse."""
+    """Return a row for each command that the monitors describe and did not refuse lately."""
     reply = view.commands.reply(DESCRIPTIONS)
     rows = view.memo.get(
         "ceph/", reply, lambda: [_command_row(command) for command in described.described(view.json(DESCRIPTIONS))]
     )
-    return [row for row in rows if not described.refused(view.commands.failure(row.commands[0]))]
+    return [row for row in rows if not view.commands.refused(row.commands[0])]
 
 
 def _mon_names(view: View) -> Sequence[str]:
@@ -123,7 +126,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _value("health", values.health, "HEALTH_OK, _WARN, _ERR, or HEALTH_UNKNOWN when stale", commands=(HEALTH,)),
     _value("fsid", values.fsid, "the cluster's fsid", "monmap"),
     _value("version", values.version, "version of this program"),
-    _directory("capacity", "the numbers of df, unrounded", "statfs"),
+    _directory("capacity", "the numbers of df, unrounded"),
     _capacity("total_bytes", values.total_bytes, "size of the cluster or pool"),
     _capacity("used_bytes", values.used_bytes, "space in use"),
     _capacity("avail_bytes", values.avail_bytes, "space available"),
@@ -140,17 +143,17 @@ ROWS: Final[tuple[Row, ...]] = (
     *(_blob(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap")),
     _directory("epoch", "epochs of the maps"),
     *(_epoch(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")),
-    _directory("mon", "the monitors; a directory for each", "monmap"),
+    Row("mon", Kind.DIRECTORY, "the monitors; a directory for each", depends=("roster",), mode=0o555),
     _value("mon/count", values.mon_count, "monitors in the monmap", "monmap"),
     _value("mon/quorum_count", values.quorum_count, "monitors in quorum", commands=(QUORUM,)),
     _value("mon/leader", values.leader, "name of the leader", commands=(QUORUM,)),
-    Row("mon/*", Kind.DIRECTORY, "one monitor", depends=("monmap",), mode=0o555, names=_mon_names),
+    Row("mon/*", Kind.DIRECTORY, "one monitor", mode=0o555, names=_mon_names),
     _value("mon/*/rank", values.mon_rank, "its rank", "monmap"),
     _value("mon/*/addr", values.mon_addr, "its addresses", "monmap"),
     _value("mon/*/in_quorum", values.mon_in_quorum, "1 or 0", commands=(QUORUM,)),
     _value("mon/*/rtt_ms", values.mon_rtt_ms, "milliseconds of the last keepalive or handshake", "mons"),
     _value("mon/*/last_error", values.mon_last_error, "the last failure in words", "mons"),
-    _directory("session", "our session with the monitors", "session"),
+    _directory("session", "our session with the monitors"),
     _value("session/state", values.state, "connecting, authenticating, open, hunting or refused", "session"),
     _value("session/mon", values.session_mon, "the monitor we are with, or were last", "session"),
     _value("session/addr", values.session_addr, "its address", "session"),
@@ -192,7 +195,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _debug("client_options", debug.client_options),
     _debug("status", debug.status, "session"),
     Row("events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",)),
-    Row("events_pipe", Kind.STREAM, "the same from now on, without end", depends=("events",), mode=0o440),
+    Row("events_pipe", Kind.STREAM, "the same from now on, without end; a symlink", depends=("events",), mode=0o440),
     Row("config", Kind.TEXT, "effective options and where each came from", values.config, mode=0o440),
     Row("log", Kind.TEXT, "the last 1000 log lines", values.log, ("log",), mode=0o440),
 )  # fmt: skip
@@ -210,6 +213,22 @@ class Node:
     def is_directory(self) -> bool:
         """True for a directory."""
         return self.row.kind is Kind.DIRECTORY
+
+    @property
+    def is_link(self) -> bool:
+        """True for the name under which a stream is listed, which is a symlink to `target`."""
+        return self.row.kind is Kind.STREAM and not self.path[-1].startswith(_HIDDEN)
+
+    @property
+    def target(self) -> str:
+        """The name of the stream itself."""
+        return _HIDDEN + self.path[-1]
+
+    def awaits(self, view: View) -> bool:
+        """Tell whether it has no content only because a question has not been asked, or not been answered."""
+        if self.row.statfs and view.snapshot.statfs is None:
+            return True
+        return any(view.commands.is_open(command) for command in self.row.commands)
 
     def __str__(self) -> str:
         return "/".join(self.path) or "/"
@@ -233,7 +252,10 @@ class Node:
         )
 
     def mtime(self, view: View) -> float:
-        """Return when its data arrived: the newest of all it is made from, or the time of the mount."""
+        """Return when its data arrived: the newest of all it is made from, or the time of the mount.
+
+        Of a directory, the time of its list of names, and those of nearly all are there from the beginning.
+        """
         stamps = [DEPENDENCIES[name][1](view) for name in self.row.depends]
         for command in self.row.commands:
             at = view.commands.at(command)
@@ -262,6 +284,12 @@ def _map(name: str) -> _Dependency:
     return key, wall
 
 
+def _changed(view: View) -> float | None:
+    """Return when the monmap became what it is, in the monitors' words: reading it once more changes nothing."""
+    monmap = view.snapshot.monmap
+    return None if monmap is None else monmap.last_changed.as_seconds()
+
+
 def _statfs_key(view: View) -> object:
     record = view.snapshot.statfs
     return None if record is None else (record.stats, record.pool)
@@ -277,6 +305,7 @@ DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
     "statfs": (_statfs_key, lambda view: None if view.snapshot.statfs is None else view.snapshot.statfs.at.wall),
     "session": (_session_key, lambda view: view.snapshot.history[-1].at.wall if view.snapshot.history else None),
     "contact": (lambda view: (view.snapshot.last_contact, view.fresh), lambda view: _wall(view.snapshot.last_contact)),
+    "roster": (_mon_names, _changed),
     "mons": (lambda view: view.snapshot.mons, lambda view: _wall(view.snapshot.last_contact)),
     "log": (lambda view: view.log.version if view.log else 0, lambda view: view.log.last_wall if view.log else None),
     "events": (lambda view: view.events.version, lambda view: view.events.last_wall),
@@ -284,6 +313,14 @@ DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
 
 
 # ---- finding one's way
+
+
+def hidden(children: Mapping[str, Node], name: str) -> Node | None:
+    """Return the stream behind a listed name; it is in no list itself."""
+    node = children.get(name.removeprefix(_HIDDEN))
+    if node is None or not node.is_link or name != node.target:
+        return None
+    return Node(node.row, (*node.path[:-1], name), node.names)
 
 
 class Tree:

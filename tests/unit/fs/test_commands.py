@@ -169,3 +169,40 @@ async def test_json_or_nothing() -> None:
     for data in (b"", b"[1]", b"{", b"\xff\xfe"):
         with pytest.raises(NoData):
             parse_json(CommandReply(0, "", data, at))
+
+
+async def test_a_refusal_is_not_for_good(autojump_clock: trio.testing.MockClock) -> None:
+    source = FakeSource()
+    source.answers["health"] = -13
+    async with running(source) as cache:
+        assert not cache.refused(HEALTH)
+        assert cache.is_open(HEALTH)
+        await cache.ensure(HEALTH)
+        assert cache.refused(HEALTH)
+        assert not cache.is_open(HEALTH)
+        await trio.sleep(599)
+        assert cache.refused(HEALTH)
+        await trio.sleep(2)
+        assert not cache.refused(HEALTH)
+        await cache.ensure(HEALTH)
+        assert cache.refused(HEALTH)
+        cache.expire_refused()
+        source.answers["health"] = b"{}"
+        assert not cache.refused(HEALTH)
+        await cache.ensure(HEALTH)
+        assert cache.reply(HEALTH).data == b"{}"
+
+
+async def test_silence_is_neither_refusal_nor_outcome(autojump_clock: trio.testing.MockClock) -> None:
+    source = FakeSource()
+    source.answers["health"] = RequestTimeout("silence")
+    async with running(source) as cache:
+        await cache.ensure(HEALTH)
+        assert cache.is_open(HEALTH)
+        assert not cache.refused(HEALTH)
+        source.answers["health"] = b"{}"
+        await cache.ensure(HEALTH)
+        source.answers["health"] = RequestTimeout("silence")
+        await trio.sleep(20)
+        await cache.ensure(HEALTH)
+        assert not cache.is_open(HEALTH)

@@ -27,6 +27,7 @@ SHOWN = [
     entry("osd getmap", OPTIONAL, module="osd"),
     entry("version", flags=33),
     entry("osd lspools", flags=4),
+    entry("ping", perm=""),
 ]
 HIDDEN = [
     entry("osd pool get", NEEDED),
@@ -60,6 +61,7 @@ def test_what_is_shown() -> None:
         "ceph osd getmap",
         "ceph version", "ceph version -f json",
         "ceph osd lspools", "ceph osd lspools -f json",
+        "ceph ping", "ceph ping -f json",
     }  # fmt: skip
 
 
@@ -78,7 +80,16 @@ def test_commands_become_files(view_of: Callable[..., View]) -> None:
     tree = Tree()
     ceph = tree.find("ceph", view)
     assert ceph is not None
-    assert set(tree.children(ceph, view)) == {"status", "status.json", "mon", "osd", "version", "version.json"}
+    assert set(tree.children(ceph, view)) == {
+        "status",
+        "status.json",
+        "mon",
+        "osd",
+        "version",
+        "version.json",
+        "ping",
+        "ping.json",
+    }
     node = tree.find("ceph/status.json", view)
     assert node is not None
     assert node.render(view) == status.data
@@ -100,6 +111,6 @@ def test_without_a_description_there_is_no_list(view_of: Callable[..., View]) ->
 
 def test_what_a_monitor_refused_is_left_out(view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
     view = view_of(answers={DESCRIPTIONS: answer(descriptions(*SHOWN))})
-    monkeypatch.setattr(view.commands, "failure", lambda command: NoData("x") if command.words == "status" else None)
+    monkeypatch.setattr(view.commands, "refused", lambda command: command.words == "status")
     assert Tree().find("ceph/status", view) is None
     assert Tree().find("ceph/version", view) is not None
