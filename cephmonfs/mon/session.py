@@ -72,7 +72,10 @@ _GATHER_S: Final = 0.005  # longest that a shared statfs waits for more callers
 _HEDGE_EVERY_S: Final = 0.3  # silence that opens one more link
 _MAX_LINKS: Final = 3
 _HANDSHAKE_S: Final = 10.0  # connect to SERVER_IDENT
-_HEDGE_LIFE_S: Final = 20.0  # a link beside the current one that answers nothing makes room for another monitor
+_HEDGE_LIFE_S: Final = 20.0  # a link beside the current one that answers nothing makes room for another one
+_HEDGE_FIRST_LIFE_S: Final = (
+    2.0  # the first such one, doubled with each: where all connections went mute, new ones may not
+)
 _PING_S: Final = 20.0  # idle time after which a sign of life is asked for
 _SILENT_S: Final = 30.0  # without a byte although one was due: the link is dead
 _PROBE_GRACE_S: Final = 1.5  # an answered probe, and still no answer to what was asked before it: caps
@@ -158,6 +161,7 @@ class MonSession:
         self._current: Link | None = None
         self._last_link = 0
         self._next_hedge = 0.0
+        self._mute_hedges = 0  # in a row, dropped for their silence
         self._renewing: LinkId | None = None
         self._journal = Journal()
         self._tickets = Tickets()
@@ -357,6 +361,7 @@ class MonSession:
                 if link is not self._current:
                     self._close(link)
             self._next_hedge = 0.0
+            self._mute_hedges = 0
             return
         now = self._now.mono
         if len(self._links) >= self._max_links() or now < self._next_hedge:
@@ -482,9 +487,12 @@ class MonSession:
         if link.ready_at is None:
             return link.opened + _HANDSHAKE_S
         if link is not self._current:
-            return link.ready_at + _HEDGE_LIFE_S
+            return link.ready_at + self._hedge_life()
         ping = link.last_received + _PING_S if link.keepalive_sent is None else link.keepalive_sent + _SILENT_S
         return min(ping, self._request_late(link) + _HEDGE_LIFE_S)
+
+    def _hedge_life(self) -> float:
+        return min(_HEDGE_FIRST_LIFE_S * 2**self._mute_hedges, _HEDGE_LIFE_S)
 
     def _link_timeouts(self, link: Link) -> None:
         now = self._now.mono
@@ -492,7 +500,11 @@ class MonSession:
             return
         if link.ready_at is None:
             self._drop(link, ProtocolError(f"no session within {_HANDSHAKE_S:g} s"))
-        elif link is not self._current or now >= self._request_late(link) + _HEDGE_LIFE_S:
+        elif link is not self._current:
+            life = self._hedge_life()
+            self._mute_hedges += 1
+            self._drop(link, ProtocolError(f"answers nothing for {life:g} s"))
+        elif now >= self._request_late(link) + _HEDGE_LIFE_S:
             self._drop(link, ProtocolError(f"answers nothing for {_HEDGE_LIFE_S:g} s"))
         elif link.keepalive_sent is not None:
             self._drop(link, ProtocolError(f"silent for {_SILENT_S:g} s"))
@@ -702,7 +714,8 @@ class MonSession:
             self._journal.counters["replies_unasked"] += 1
             return
         if request.optional:
-            self._probe = _Probe(link.id, self._now.mono, payload.result)
+            if self._probe is None or self._current is None or self._probe.link != self._current.id:
+                self._probe = _Probe(link.id, self._now.mono, payload.result)
         else:
             self._answered_by(link, request)
         if request.waiters:

@@ -124,6 +124,30 @@ def test_a_link_beside_that_answers_nothing_makes_room() -> None:
     assert world.snap.mon == "e"
 
 
+def test_where_every_connection_went_mute_new_ones_are_made_soon() -> None:
+    """A firewall that forgot its flows: nothing comes on any connection, and a new one would be answered at once."""
+    world = World().opened("a")
+    world.set(Is.UNREADABLE, "a", "b", "c")
+    waiter = world.statfs()
+    world.run(1.0)
+    assert len(world.conns) == 3
+    for conn in world.conns.values():
+        conn.kept.clear()
+    world.set(Is.UP, "a", "b", "c")
+    assert world.run(10, until=lambda: waiter in world.answers) < 2.0
+    assert world.answered(waiter)
+
+
+def test_links_that_answer_nothing_are_made_again_ever_more_rarely() -> None:
+    world = World().opened("a")
+    world.set(Is.UNREADABLE, "a", "b", "c")
+    world.statfs()
+    world.run(60)
+    before = len(world.connects)
+    world.run(120)
+    assert len(world.connects) - before <= 2 * 120 / 10
+
+
 def test_nobody_listens_rounds_with_growing_pauses() -> None:
     world = World().opened("a")
     world.set(Is.DEAD, "a", "b", "c")
