@@ -45,6 +45,8 @@ class CephConf:
     @classmethod
     def parse(cls, text: str, path: str, hostname: str = "") -> CephConf:
         """Parse.  Raises ConfigError with file and line."""
+        if "\0" in text:
+            raise ConfigError(f"{path} is not a ceph.conf: it holds binary data")
         sections: dict[str, dict[str, str]] = {}
         parsed = parse_ini(text, path)
         for name, _ in parsed.headers:

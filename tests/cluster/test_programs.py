@@ -99,13 +99,16 @@ def test_get_without_fuse(pacific: Cluster) -> None:
 
 
 def test_get_follows_events(pacific: Cluster) -> None:
-    with subprocess.Popen(
-        [*CEPHMONFS, "get", "events_pipe", *where(pacific)], stdout=subprocess.PIPE, env=ENV, cwd=ROOT
-    ) as got:
-        assert got.stdout is not None
-        first = json.loads(got.stdout.readline())
-        got.send_signal(signal.SIGINT)
-        assert got.wait(10) in (8, -signal.SIGINT)
+    # A test run in the background of a script ignores SIGINT, and so would what it starts.
+    argv = ["env", "--default-signal=INT", *CEPHMONFS, "get", "events_pipe", *where(pacific)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=ENV, cwd=ROOT) as got:
+        try:
+            assert got.stdout is not None
+            first = json.loads(got.stdout.readline())
+            got.send_signal(signal.SIGINT)
+            assert got.wait(10) in (8, -signal.SIGINT)
+        finally:
+            got.kill()
     assert first["event"] == "session"
 
 
@@ -142,7 +145,8 @@ def ours(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_ceph_is_as_the_real_one(any_release: Cluster) -> None:
-    for line in COMMANDS:
+    # Every one on two releases: what the program does is ours, and the answers are a monitor's.
+    for line in COMMANDS if any_release.release in ("pacific", "tentacle") else COMMANDS[::4]:
         for attempt in range(3):
             status, stdout = real(any_release, *line.split())
             done = ours(any_release, *line.split())

@@ -347,7 +347,7 @@ def _(scene: Scene) -> None:
     scene.options = ["name=df", f"keyring={scene.file((scene.cluster.directory / 'monmap').read_bytes())}"]
 
 
-@cause("conf: a monmap", 1, r"/given( line \d+)?: ")
+@cause("conf: a monmap", 1, r"/given is not a ceph\.conf: it holds binary data")
 def _(scene: Scene) -> None:
     conf = scene.file((scene.cluster.directory / "monmap").read_bytes())
     scene.source, scene.options = "df@", [f"conf={conf}", scene.secret("client.df")]
