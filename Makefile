@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test soak lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages compatibility clean fuzz audit security-table
+.PHONY: help venv demo test soak lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages test-systemd compatibility clean fuzz audit security-table
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,7 +34,7 @@ test: venv lint types unit  ## what CI runs: lint, types, all tests but the soak
 unit:
 	@tools/cluster chroots >.venv/chroots.log
 	@tmp=$$(mktemp -d /tmp/cmfs-test-XXXX) && chmod 755 $$tmp && \
-	{ $(BIN)/pytest --basetemp=$$tmp/t -n 3 --dist loadfile $(PYTEST_ARGS) || { \
+	{ $(BIN)/pytest --basetemp=$$tmp/t -n 4 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS) || { \
 		echo 'What failed runs once more, alone: three at a time on a busy machine real daemons may come too late.'; \
 		$(BIN)/pytest --basetemp=$$tmp/u --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }; } && \
 	rm -rf --one-file-system $$tmp
@@ -99,7 +99,10 @@ deb:  ## a Debian package, on the distribution's own Python packages, in dist/
 	@tools/package.sh deb
 
 test-packages: dist deb  ## install them in fresh Debian 12 and 13 roots and mount there (slow)
-	@CEPHMONFS_TEST_PACKAGES=1 $(BIN)/pytest -v -o faulthandler_timeout=0 tests/packaging
+	@CEPHMONFS_TEST_PACKAGES=1 $(BIN)/pytest -v -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/packaging
+
+test-systemd: deb  ## boot Debian 12 and 13 as containers, with the .deb under their systemd (slow, root)
+	@CEPHMONFS_TEST_PACKAGES=1 $(BIN)/pytest -v -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/packaging/test_systemd.py
 
 compatibility: venv  ## docs/compatibility.md from a run of the whole matrix
 	@tools/cluster chroots >.venv/chroots.log

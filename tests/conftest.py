@@ -33,6 +33,52 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("soak") and not config.getoption("--soak"):
             item.add_marker(pytest.mark.skip(reason="long: only with --soak"))
 
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal out whole files, and those that share whole clusters to one worker: each worker would start its own."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByClusters(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    return ByClusters(config, log)
+
+
+# Files whose tests want whole clusters: of all four releases, or of two.
+_SHARING = {
+    "four releases": ("cluster/test_matrix", "cluster/test_mount", "cluster/test_programs", "security/test_proxy"),
+    "two releases": (
+        "cluster/test_auth_modes",
+        "cluster/test_check",
+        "cluster/test_debug",
+        "cluster/test_metrics",
+        "cluster/test_sentences",
+        "docs/test_docs",
+        "security/test_secrets",
+        "system/",
+    ),
+}
+# What takes long begins first.
+_LONG = ("four releases", "two releases", "cluster/test_finding", "security/test_hostile", "cluster/", "security/")
+
+
+def scope_of(nodeid: str) -> str:
+    """Return what goes to one worker together with this test: its file, or the files that share its clusters."""
+    path = nodeid.partition("::")[0].partition("tests/")[2]
+    for scope, files in _SHARING.items():
+        if path.startswith(files):
+            return scope
+    return path
+
+
+def _rank(nodeid: str) -> int:
+    scope = scope_of(nodeid)
+    return next((rank for rank, start in enumerate(_LONG) if scope.startswith(start)), len(_LONG))
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("fuse"):
@@ -103,7 +149,8 @@ def clusters(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Cluster
         return made[release]
 
     with contextlib.closing(factory), ThreadPoolExecutor(len(RELEASES)) as pool:
-        for release in _named_releases(request.session.items):
+        scope = scope_of(os.environ["PYTEST_CURRENT_TEST"])
+        for release in _named_releases([item for item in request.session.items if scope_of(item.nodeid) == scope]):
             begin(release)
         yield lambda release: begin(release).result()
 

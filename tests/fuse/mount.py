@@ -15,6 +15,7 @@ import trio
 from cephmonfs.fs.logring import LogRing
 from cephmonfs.fs.operations import FsSettings, make_operations, run_mounted
 from tests.fuse.fake import FakeSource
+from tests.support.helper import unmount
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ class Mount:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        result = subprocess.run(["umount", self.path], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        result = unmount(self.path)
         self._thread.join(PATIENCE_S)
         lives = self._thread.is_alive()
         if lives:  # pragma: no cover

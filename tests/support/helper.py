@@ -77,6 +77,16 @@ def _held_elsewhere(directory: Path) -> bool:
     return False
 
 
+def unmount(directory: Path, patience_s: float = 5.0) -> subprocess.CompletedProcess[str]:
+    """Unmount; whoever looks at every mount of the machine just now (`df`, `check`) keeps it busy for a moment."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        done = run(["umount", directory])
+        if "busy" not in done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(0.1)
+
+
 class Mounted:
     """A mount by the helper.  Leaving the block unmounts it, and nothing may be left then."""
 
@@ -96,7 +106,7 @@ class Mounted:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         fsid = self.fsid
         if is_mounted(self.path):
-            done = run(["umount", self.path])
+            done = unmount(self.path)
             if done.returncode != 0 or kind is not None:
                 run(["umount", "-l", self.path])
             if kind is None:
