@@ -492,7 +492,7 @@ class MonSession:
         return min(ping, self._request_late(link) + _HEDGE_LIFE_S)
 
     def _hedge_life(self) -> float:
-        return min(_HEDGE_FIRST_LIFE_S * 2**self._mute_hedges, _HEDGE_LIFE_S)
+        return min(_HEDGE_FIRST_LIFE_S * 2.0**self._mute_hedges, _HEDGE_LIFE_S)
 
     def _link_timeouts(self, link: Link) -> None:
         now = self._now.mono
