@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import trio
 
+from cephmonfs.cli import journal
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.session import Client, connect, describe, first_of, prepare
 from cephmonfs.config.machine import LocalMachine
@@ -87,6 +88,7 @@ def run_trio(work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     return trio.run(work, *arguments, strict_exception_groups=True)
 
 
-def say(program: str, line: str) -> None:
+def say(program: str, line: str, priority: int = journal.ERROR) -> None:
     """Tell the user one line."""
-    print(f"cephmonfs {program}: {line}", file=sys.stderr, flush=True)
+    text = f"cephmonfs {program}: {line}"
+    print(journal.marked(text, priority) if journal.listens() else text, file=sys.stderr, flush=True)

@@ -49,9 +49,11 @@ class Reporter:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self.told = False
 
     def __call__(self, status: int, message: str) -> None:
         """Send the verdict; a parent that is gone is no error."""
+        self.told = True
         if self._fd < 0:
             return
         fd, self._fd = self._fd, -1

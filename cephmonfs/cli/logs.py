@@ -6,12 +6,27 @@ import logging
 import logging.handlers
 import os
 import sys
-from typing import Final
+from typing import ClassVar, Final
 
+from cephmonfs.cli import journal
 from cephmonfs.cli.calm import Calm
 from cephmonfs.fs.logring import LogRing
 
 SYSLOG: Final = "/dev/log"
+
+
+class _ForJournal(logging.Formatter):
+    """The journal has time and name already; the priority goes before every line, those of a traceback too."""
+
+    _PRIORITIES: ClassVar[dict[int, int]] = {
+        logging.CRITICAL: journal.CRITICAL,
+        logging.ERROR: journal.ERROR,
+        logging.WARNING: journal.WARNING,
+        logging.INFO: journal.INFO,
+    }
+
+    def format(self, record: logging.LogRecord) -> str:
+        return journal.marked(super().format(record), self._PRIORITIES.get(record.levelno, journal.DEBUG))
 
 
 def start_logging(level: str, *, foreground: bool, syslog: str = SYSLOG) -> LogRing:
@@ -21,9 +36,10 @@ def start_logging(level: str, *, foreground: bool, syslog: str = SYSLOG) -> LogR
     handlers: list[logging.Handler] = [ring]
     if foreground:
         stream = logging.StreamHandler(sys.stderr)
-        # Under systemd the journal has the time already.
-        stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-        stream.setFormatter(logging.Formatter(f"{stamp}%(levelname)s %(name)s: %(message)s"))
+        if journal.listens():
+            stream.setFormatter(_ForJournal("%(message)s"))
+        else:
+            stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(stream)
     elif os.path.exists(syslog):
         daemon = logging.handlers.SysLogHandler.LOG_DAEMON

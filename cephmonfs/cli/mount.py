@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
+from cephmonfs.cli import journal
 from cephmonfs.cli.args import help_text, parse_args, wipe_secrets
 from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
-from cephmonfs.cli.mountpoint import HANDED, check_fuse, check_mountpoint, is_mounted_already, set_path, settle
+from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, is_mounted_already, set_path, settle
 from cephmonfs.cli.premount import handed_over
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
@@ -45,19 +46,20 @@ def run(argv: Sequence[str], serve: Serve) -> int:
         print(help_text() if args.help else f"{PROGRAM} {__version__}", end="" if args.help else "\n")
         return Exit.OK
     handed = handed_over()
-    where = HANDED.format(handed) if handed is not None else settle(args.mountpoint)
-    config = resolve(args.source, where, args.option_lists, LocalMachine(), sloppy=args.sloppy)
+    config = resolve(
+        args.source, settle(args.mountpoint), args.option_lists, LocalMachine(), sloppy=args.sloppy, handed=handed
+    )
     for warning in config.warnings:
-        say(warning)
+        say(warning, journal.WARNING)
     if args.verbose and config.ignored:
-        say(f"without effect here: {', '.join(config.ignored)}")
+        say(f"without effect here: {', '.join(config.ignored)}", journal.INFO)
     if handed is not None:
         return serve(replace(config, foreground=True), _ForegroundReporter())
     check_fuse()
     if is_mounted_already(config.mountpoint):
         return Exit.OK
     if not args.fake and (note := check_mountpoint(config.mountpoint)):
-        say(note)
+        say(note, journal.WARNING)
     if args.fake:
         return Exit.OK
     if config.foreground:
@@ -66,13 +68,14 @@ def run(argv: Sequence[str], serve: Serve) -> int:
     if verdict.status != Exit.OK:
         say(verdict.message)
     elif args.verbose:
-        say(f"{config.source} is mounted on {config.mountpoint}")
+        say(f"{config.source} is mounted on {config.mountpoint}", journal.INFO)
     return verdict.status
 
 
-def say(line: str) -> None:
+def say(line: str, priority: int = journal.ERROR) -> None:
     """Tell the user one line."""
-    print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+    text = f"{PROGRAM}: {line}"
+    print(journal.marked(text, priority) if journal.listens() else text, file=sys.stderr, flush=True)
 
 
 class _ForegroundReporter(Reporter):
@@ -80,12 +83,12 @@ class _ForegroundReporter(Reporter):
 
     def __init__(self) -> None:
         super().__init__(-1)
-        self._told = False
+        self.told = False
 
     def __call__(self, status: int, message: str) -> None:
-        if status != Exit.OK and not self._told:
+        if status != Exit.OK and not self.told:
             say(message)
-        self._told = True
+        self.told = True
 
 
 def _serve(config: MountConfig, report: Reporter) -> int:

@@ -17,7 +17,6 @@ from typing import Final
 from cephmonfs.errors import ConfigError
 
 FUSE_TYPE: Final = "fuse.cephmon"
-HANDED: Final = "/dev/fd/{}"  # libfuse takes this for a mount that somebody else has made
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MNT_DETACH: Final = 2
 _LAST_WORD_S: Final = 0.5

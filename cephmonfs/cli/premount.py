@@ -13,6 +13,7 @@ import re
 import stat
 from typing import TYPE_CHECKING, Final
 
+from cephmonfs.cli import journal
 from cephmonfs.cli.args import parse_args
 from cephmonfs.cli.asking import run, say
 from cephmonfs.cli.daemon import Exit
@@ -50,7 +51,7 @@ def _main(argv: Sequence[str]) -> int:
     check_fuse()
     path = settle(args.mountpoint)
     if note := check_mountpoint(path):
-        say(PROGRAM, note)
+        say(PROGRAM, note, journal.WARNING)
     fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     _mount(fuse, path, _shown(args.source), allow_other=options.get("allow_other", True))
     if not notifier.store(fuse, FD_NAME):

@@ -9,10 +9,14 @@ import ctypes
 import os
 import pwd
 import resource
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # linux/prctl.h
 _PR_SET_DUMPABLE: Final = 4
@@ -23,6 +27,7 @@ _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _LAST_CAPABILITY: Final = 63
+_CAP_SYS_ADMIN: Final = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,30 @@ def become(user: User) -> None:
         raise RuntimeError("privileges are still there after giving them up")
 
 
+@contextmanager
+def without_mounting() -> Iterator[None]:
+    """Lay the right to mount aside; a set-user-id program that is started has it all the same."""
+    data = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; the upper halves after them
+    _capabilities("capget", data)
+    effective = data[0]
+    data[0] = effective & ~(1 << _CAP_SYS_ADMIN)
+    _capabilities("capset", data)
+    try:
+        yield
+    finally:
+        data[0] = effective
+        _capabilities("capset", data)
+
+
 def _clear_capabilities() -> None:
+    _capabilities("capset", (ctypes.c_uint32 * 6)())
+
+
+def _capabilities(call: str, data: ctypes.Array[ctypes.c_uint32]) -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(header, data) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
+    if getattr(libc, call)(header, data) != 0:
+        raise OSError(ctypes.get_errno(), call)
 
 
 def _prctl(option: int, value: int, *, check: bool = True) -> int:

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import time
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -22,7 +22,6 @@ import trio
 from cephmonfs.cli import privileges
 from cephmonfs.cli.daemon import Exit, Reporter, detach
 from cephmonfs.cli.logs import start_logging
-from cephmonfs.cli.mountpoint import HANDED
 from cephmonfs.cli.notify import Notifier
 from cephmonfs.cli.session import Client, describe, first_of, first_session
 from cephmonfs.errors import CephMonFSError, ConfigError
@@ -80,7 +79,8 @@ def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any] | None =
         else:
             log.critical("the daemon fails", exc_info=exc)
             status, message = Exit.FAILED, f"internal error: {describe(exc)}"
-        log.error("%s", message)
+        if report.told or not config.foreground:  # otherwise the report is the line on stderr
+            log.error("%s", message)
         report(status, message)
         return status
 
@@ -152,7 +152,7 @@ def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
 
 def is_handed(config: MountConfig) -> bool:
     """Tell whether somebody else has made the mount, and gave us /dev/fuse: it answers already, and he unmounts."""
-    return config.mountpoint.startswith(HANDED.format(""))
+    return config.handed is not None
 
 
 def leaves_unmounting(config: MountConfig) -> bool:
@@ -174,7 +174,12 @@ def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snaps
     low = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     with captured_output() as said:
         try:
-            pyfuse3.init(operations, config.mountpoint, fuse_options(config, snapshot))
+            # libfuse takes such a path for a mount that somebody else has made
+            where = config.mountpoint if config.handed is None else f"/dev/fd/{config.handed}"
+            # A libfuse (3.17) that mounts by itself starts fusermount3 without the type of the mount: at the end that
+            # takes the automount below for ours, opens it, and systemd mounts again, for ever.
+            with privileges.without_mounting() if leaves_unmounting(config) else nullcontext():
+                pyfuse3.init(operations, where, fuse_options(config, snapshot))
         except RuntimeError as exc:
             text = " ".join(said().split()) or str(exc)
             raise ConfigError(f"mounting on {config.mountpoint} failed: {text}{_remedy(text)}", Exit.FAILED) from exc

@@ -94,6 +94,7 @@ class MountConfig:
     ignored: tuple[str, ...]  # options without effect
     warnings: tuple[str, ...]  # for the user, at once
     notices: tuple[str, ...] = ()  # for the log
+    handed: int | None = None  # /dev/fuse of the mount that somebody else has made for us
 
     @property
     def any_protocol(self) -> bool:
@@ -127,10 +128,16 @@ class MountConfig:
 
 
 def resolve(
-    source: str, mountpoint: str, option_lists: Sequence[str], machine: Machine, *, sloppy: bool = False
+    source: str,
+    mountpoint: str,
+    option_lists: Sequence[str],
+    machine: Machine,
+    *,
+    sloppy: bool = False,
+    handed: int | None = None,
 ) -> MountConfig:
     """Put everything together.  Raises ConfigError with a sentence."""
-    return _Resolver(source, mountpoint, option_lists, machine, sloppy).run()
+    return _Resolver(source, mountpoint, option_lists, machine, sloppy, handed).run()
 
 
 @dataclass(slots=True)
@@ -149,6 +156,7 @@ class _Resolver:
     option_lists: Sequence[str]
     machine: Machine
     sloppy: bool
+    handed: int | None
     source: Source = field(default_factory=Source)
     options: ParsedOptions = field(default_factory=ParsedOptions)
     warnings: list[str] = field(default_factory=list)
@@ -237,6 +245,7 @@ class _Resolver:
             ignored=tuple(self.options.ignored + self.options.unknown),
             warnings=tuple(self.warnings),
             notices=tuple(self.notices),
+            handed=self.handed,
             **config,
         )
 
@@ -274,9 +283,9 @@ class _Resolver:
             raise ConfigError(f"ip={text}: wanted an IPv4 or IPv6 address of this machine") from None
 
     def _allow_other(self) -> tuple[bool, str]:
-        """On as root; for others only where /etc/fuse.conf lets fusermount3 do it."""
+        """On as root, or when root has mounted for us; for others only where /etc/fuse.conf lets fusermount3 do it."""
         asked = self.options.values.get("allow_other")
-        if asked is False or self.machine.euid == 0:
+        if asked is False or self.machine.euid == 0 or self.handed is not None:
             return asked is not False, ""
         if self._user_allow_other():
             return True, "" if asked else _FUSE_CONF

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cephmonfs.cli import asking, journal, mount
 from cephmonfs.cli.logs import start_logging
 
 
@@ -26,12 +29,34 @@ def restored() -> Iterator[None]:
 
 
 def test_foreground(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")  # somebody else's
     ring = start_logging("info", foreground=True)
     logging.getLogger("cephmonfs.x").info("hello")
     logging.getLogger("cephmonfs.x").debug("not this")
-    assert capfd.readouterr().err == "INFO cephmonfs.x: hello\n"
+    assert re.fullmatch(r"\d+-\d+-\d+ [\d:,]+ INFO cephmonfs\.x: hello\n", capfd.readouterr().err)
     assert ring.text().endswith("INFO cephmonfs.x: hello\n")
+
+
+def test_the_journal_is_told_priorities(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    info = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{info.st_dev}:{info.st_ino}")
+    start_logging("debug", foreground=True)
+    log = logging.getLogger("cephmonfs.x")
+    log.debug("d")
+    log.info("i")
+    log.warning("w")
+    try:
+        raise RuntimeError("why")
+    except RuntimeError:
+        log.critical("c", exc_info=True)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[:4] == ["<7>d", "<6>i", "<4>w", "<2>c"]
+    assert lines[-1] == "<2>RuntimeError: why"
+    assert all(line.startswith("<2>") for line in lines[3:])
+    mount.say("e")
+    asking.say("check", "w", journal.WARNING)
+    assert capfd.readouterr().err == "<3>mount.cephmon: e\n<4>cephmonfs check: w\n"
+    assert not journal.listens(fd=-1)
 
 
 def test_syslog(tmp_path: Path) -> None:

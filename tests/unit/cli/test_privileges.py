@@ -34,6 +34,14 @@ def test_all_of_it() -> None:
     assert _run(f"{calls}; privileges.keep_memory_private()")[1] == "[] (0, 0) 0"  # not dumpable: /proc is root's
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has the right to mount")
+def test_the_right_to_mount_is_laid_aside_and_taken_again() -> None:
+    look = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('CapEff')))"
+    first, inside, after, *_ = _run(f"{look}\nwith privileges.without_mounting():\n    {look}\n{look}")
+    assert after == first
+    assert int(inside, 16) == int(first, 16) & ~(1 << 21)
+
+
 def test_what_anybody_can() -> None:
     first, second = _run("privileges.no_new_privs(); privileges.keep_memory_private()")
     assert first.endswith(" 1")
