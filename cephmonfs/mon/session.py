@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 
 _GATHER_S: Final = 0.005  # longest that a shared statfs waits for more callers
 _HEDGE_EVERY_S: Final = 0.3  # silence that opens one more link
+_LOST_HASTE: Final = 1 / 3  # of that, when the session broke: somebody waits, and the next monitor may be electing
 _MAX_LINKS: Final = 3
 _HANDSHAKE_S: Final = 10.0  # connect to SERVER_IDENT
 _HEDGE_LIFE_S: Final = 20.0  # a link beside the current one that answers nothing makes room for another one
@@ -384,7 +385,8 @@ class MonSession:
         )
         self._links[link.id] = link
         self._journal.counters["connects"] += 1
-        self._next_hedge = now + self._config.late_after_s
+        broke = self._current is None and self._sessions > 0
+        self._next_hedge = now + self._config.late_after_s * (_LOST_HASTE if broke else 1)
         self._events.append(Connect(link.id, candidate.addr))
         self._update_state()
 
