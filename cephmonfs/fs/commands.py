@@ -14,7 +14,7 @@ import json
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
-from errno import EACCES, EAGAIN, EPERM, ETIMEDOUT
+from errno import EACCES, EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, ETIMEDOUT
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -36,6 +36,7 @@ _GRACE_S: Final = 0.25  # longer than a command takes that the mgr has to answer
 _ASK_LIMIT_S: Final = 30.0  # no question stays open for longer
 _LASTING_S: Final = 600.0  # until a lasting answer is asked for again, and a refused command is listed again
 _PASSING: Final = frozenset({-EAGAIN, -ETIMEDOUT})  # results that say nothing about the command
+_REFUSALS: Final = frozenset({-EACCES, -EPERM, -EINVAL, -EOPNOTSUPP, -ENOSYS})  # others are about the cluster's state
 _MAX_REPLY: Final = 32 << 20  # `ceph report` of 10,000 OSDs has about 20 MB
 _MAX_KEPT: Final = 64 << 20  # of all answers together
 
@@ -71,7 +72,7 @@ DESCRIPTIONS: Final = Command("get_command_descriptions", json=True, lasting=Tru
 class _Entry:
     """What is known of one command."""
 
-    __slots__ = ("asked", "at", "failure", "lot", "open_since", "reply", "size", "version")
+    __slots__ = ("asked", "at", "failure", "lot", "open_since", "refused", "reply", "size", "version")
 
     def __init__(self) -> None:
         self.lot = trio.lowlevel.ParkingLot()
@@ -81,6 +82,7 @@ class _Entry:
         self.size = 0
         self.version = 0  # grows when the outcome differs from the one before
         self.failure: CephMonFSError | None = None  # the outcome of the last run, when it was no answer
+        self.refused = False  # and it was a refusal of the command as such
         self.open_since: float | None = None
 
 
@@ -121,7 +123,7 @@ class CommandCache:
     def refused(self, command: Command) -> bool:
         """Tell whether the monitors have refused it lately: caps and settings change, so a refusal is not for good."""
         entry = self._entries.get(command)
-        if entry is None or not isinstance(entry.failure, NotPermitted | NoData):
+        if entry is None or not entry.refused:
             return False
         return trio.current_time() - entry.asked < _LASTING_S
 
@@ -175,7 +177,7 @@ class CommandCache:
     def expire_refused(self) -> None:
         """Forget that the last refusals are young: the next session may have other caps."""
         for entry in self._entries.values():
-            if entry.failure is not None:
+            if entry.refused:
                 entry.asked = float("-inf")
 
     def _young(self, command: Command, entry: _Entry, now: float) -> bool:
@@ -235,6 +237,7 @@ class CommandCache:
     def _judge(self, command: Command, entry: _Entry, reply: CommandReply) -> CephMonFSError | None:
         """Keep a good reply; say what is wrong with another."""
         self._silent = False
+        entry.refused = reply.result in _REFUSALS
         if reply.result < 0:
             self.results["refused"] += 1
             text = f"{command}: {reply.text or 'refused'} ({reply.result})"

@@ -206,3 +206,13 @@ async def test_silence_is_neither_refusal_nor_outcome(autojump_clock: trio.testi
         await trio.sleep(20)
         await cache.ensure(HEALTH)
         assert not cache.is_open(HEALTH)
+
+
+async def test_an_error_about_the_state_of_the_cluster_is_no_refusal(autojump_clock: trio.testing.MockClock) -> None:
+    source = FakeSource()
+    source.answers["health"] = -16  # EBUSY, as `mon ok-to-add-offline` says when a monitor is down
+    async with running(source) as cache:
+        await cache.ensure(HEALTH)
+        assert not cache.refused(HEALTH)
+        with pytest.raises(NoData):
+            cache.reply(HEALTH)
