@@ -230,6 +230,18 @@ FAULTS = (
         20,
         10,
     ),
+    Fault(
+        "qa",
+        "1 socket failure in 30, 100 ms inside, messages to clients held up (1 in 200)",
+        inject(
+            ms_inject_socket_failures="30",
+            ms_inject_internal_delays="0.1",
+            ms_inject_delay_type="client",
+            ms_inject_delay_probability="0.005",
+        ),
+        30,
+        15,
+    ),
     Fault("elections", "elections in a loop", elections, 30, 20),
     Fault("monmaps", "monitors added and removed in a loop", mons_come_and_go, 40, 20),
     Fault("osdmaps", "osdmap epochs in a loop", osdmap_epochs, 30, 10),
