@@ -76,6 +76,9 @@ def _capacity(view: View) -> Iterator[str]:
         yield _row("capacity", "unknown: no monitor has answered a statfs yet")
         return
     stats = record.stats
+    if not stats.kb and record.pool is None:
+        yield _row("capacity", "unknown: the monitors say 0 B, as no OSD has reported to a mgr yet")
+        return
     ratio = min(1.0, stats.kb_used / stats.kb) if stats.kb else 0.0
     filled = round(ratio * _BAR)
     yield _row("capacity", f"[{'#' * filled}{'-' * (_BAR - filled)}] {ratio:.1%}")

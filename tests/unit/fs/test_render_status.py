@@ -10,6 +10,7 @@ from cephmonfs.errors import NotPermitted
 from cephmonfs.fs.commands import HEALTH, QUORUM
 from cephmonfs.fs.render.status import status
 from cephmonfs.fs.view import View
+from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.snapshot import CommandReply, SessionChange, Stamp, State
 from tests.fuse import fake
 from tests.fuse.fake import WALL, snapshot
@@ -80,6 +81,14 @@ def test_a_screen_of_nothing(view_of: Callable[..., View]) -> None:
     )
     for words in ("cluster   unknown", "HEALTH_UNKNOWN", "capacity  unknown", "none known", "maps      none yet"):
         assert words in text
+
+
+def test_a_cluster_without_a_mgr_is_not_called_empty(view_of: Callable[..., View]) -> None:
+    record = snapshot().statfs
+    assert record is not None
+    text = status(view_of(statfs=replace(record, stats=Statfs(0, 0, 0, 0))))
+    assert "capacity  unknown: the monitors say 0 B, as no OSD has reported to a mgr yet" in text
+    assert "0.0%" not in text
 
 
 def test_a_screen_full_of_everything_keeps_its_width_and_height(view_of: Callable[..., View]) -> None:
