@@ -36,6 +36,7 @@ from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.boundary import fuse_handler
 from cephmonfs.fs.capacity_ring import CapacityRing
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
+from cephmonfs.fs.door import one_door
 from cephmonfs.fs.events import EventRing, Observer, Place
 from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
@@ -160,6 +161,7 @@ class CephMonOperations(pyfuse3.Operations):
         self._followed = trio.Event()  # somebody holds a file open whose changes nobody else asks for
         self._followers = trio.lowlevel.ParkingLot()  # readers of events_pipe
         self._mounted = source.snapshot().now
+        self._shown: tuple[StatfsRecord | None, StatvfsData] = (None, pyfuse3.StatvfsData())
 
     # ---- background
 
@@ -548,8 +550,11 @@ class CephMonOperations(pyfuse3.Operations):
 
     @fuse_handler
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
-        """Answer df."""
-        return _statvfs_data(await self._gate.get())
+        """Answer df; callers that share an answer share its form, too."""
+        record = await self._gate.get()
+        if self._shown[0] is not record:
+            self._shown = (record, _statvfs_data(record))
+        return self._shown[1]
 
     # ---- everything that would change something
 
@@ -659,5 +664,6 @@ async def run_mounted(operations: CephMonOperations) -> None:
     """Serve an initialised mount until it is unmounted or pyfuse3.terminate is called."""
     async with trio.open_nursery() as nursery:
         await nursery.start(operations.run)
-        await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
+        with one_door():
+            await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
         nursery.cancel_scope.cancel()

@@ -7,13 +7,13 @@ takes one of these slots, of which there are fewer than workers; without a slot 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
 MAX_TASKS: Final = 2048  # workers of pyfuse3.main; one exists only while its request does, about 15 KB each
 MIN_TASKS: Final = 64  # idle workers that stay: starting one for each request costs a third of a statfs
@@ -28,21 +28,33 @@ async def wake_gently(lot: trio.lowlevel.ParkingLot) -> None:
         await trio.lowlevel.checkpoint()
 
 
+_NO_SLOT: Final = nullcontext(False)
+
+
 class WaitSlots:
     """Counts the handlers that wait."""
 
     def __init__(self, limit: int = MAX_TASKS - RESERVED) -> None:
         self._limit = limit
+        self._slot = _Slot(self)
         self.waiting = 0
 
-    @contextmanager
-    def take(self) -> Iterator[bool]:
+    def take(self) -> AbstractContextManager[bool]:
         """Hold one slot for the length of a wait; the value says whether there was one."""
-        if self.waiting >= self._limit:
-            yield False
-            return
-        self.waiting += 1
-        try:
-            yield True
-        finally:
-            self.waiting -= 1
+        return self._slot if self.waiting < self._limit else _NO_SLOT
+
+
+class _Slot:
+    """One slot like the other: all of them share this object."""
+
+    __slots__ = ("_slots",)
+
+    def __init__(self, slots: WaitSlots) -> None:
+        self._slots = slots
+
+    def __enter__(self) -> bool:
+        self._slots.waiting += 1
+        return True
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._slots.waiting -= 1

@@ -15,6 +15,7 @@ time for anything else.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -109,8 +110,4 @@ class StatfsGate:
         took_s = trio.current_time() - begin
         self.results[result] += 1
         self.duration_sum_s += took_s
-        for i, bound in enumerate(BUCKETS_S):
-            if took_s <= bound:
-                self.durations[i] += 1
-                return
-        self.durations[-1] += 1
+        self.durations[bisect_left(BUCKETS_S, took_s)] += 1

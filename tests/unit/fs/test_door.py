@@ -1,0 +1,126 @@
+"""The door, with workers that do what those of pyfuse3 do, at a socket whose every byte is a request."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pyfuse3
+import pytest
+import trio
+import trio.testing
+
+from cephmonfs.fs.door import Door, one_door
+
+pytestmark = pytest.mark.trio
+
+
+class Office:
+    """Workers, and what they have done."""
+
+    def __init__(self, door: Door, sock: socket.socket) -> None:
+        self.door = door
+        self.sock = sock
+        self.exited = False
+        self.taken: list[bytes] = []
+        self.answer = trio.Event()
+        self.ended = 0
+
+    async def work(self) -> None:
+        while not self.is_over():
+            try:
+                async with self.door:
+                    if self.is_over():
+                        break
+                    await self.door.wait_readable(self.sock.fileno())
+            except trio.ClosedResourceError:
+                break
+            self.taken.append(self.sock.recv(1))  # BlockingIOError would fail the test
+            await self.answer.wait()
+        self.ended += 1
+
+    def is_over(self) -> bool:
+        return self.exited
+
+    def exit(self) -> None:
+        """As pyfuse3.terminate does it."""
+        self.exited = True
+        self.door.notify_closing(self.sock.fileno())
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    kernel, ours = socket.socketpair()
+    ours.setblocking(False)
+    with kernel, ours:
+        yield kernel, ours
+
+
+async def test_every_request_is_taken_and_the_workers_end(sockets: tuple[socket.socket, socket.socket]) -> None:
+    kernel, ours = sockets
+    office = Office(Door(), ours)
+    async with trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(office.work)
+        await trio.testing.wait_all_tasks_blocked()
+        kernel.send(b"a")
+        await trio.testing.wait_all_tasks_blocked()
+        assert office.taken == [b"a"]
+        kernel.send(b"b" * 40)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(office.taken) == 30  # all workers are busy
+        office.answer.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(office.taken) == 41
+        kernel.send(b"c")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(office.taken) == 42
+        office.exit()
+        await trio.testing.wait_all_tasks_blocked()
+        assert office.ended == 30
+
+
+async def test_many_requests_take_few_passes_and_let_the_rest_run(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    kernel, ours = sockets
+    office = Office(Door(), ours)
+    async with trio.open_nursery() as nursery:
+        for _ in range(64):
+            nursery.start_soon(office.work)
+        await trio.testing.wait_all_tasks_blocked()
+        kernel.send(b"x" * 64)
+        most, passes, seen = 0, 0, 0
+        while seen < 64:
+            await trio.lowlevel.checkpoint()
+            passes += 1
+            most, seen = max(most, len(office.taken) - seen), len(office.taken)
+        assert most <= 16  # eight in each pass; where in a pass we look is random
+        assert passes < 20
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_lone_worker_lets_the_rest_run(sockets: tuple[socket.socket, socket.socket]) -> None:
+    kernel, ours = sockets
+    office = Office(Door(), ours)
+    office.answer.set()
+    kernel.send(b"x" * 100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.work)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        assert len(office.taken) < 5
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(office.taken) == 100
+        nursery.cancel_scope.cancel()
+
+
+async def test_pyfuse3_has_its_own_loop_back_afterwards() -> None:
+    before = vars(pyfuse3)["trio"]
+    with one_door():
+        loop = vars(pyfuse3)["trio"]
+        assert loop is not before
+        assert loop.Lock() is loop.lowlevel
+        assert loop.open_nursery is trio.open_nursery
+        assert loop.lowlevel.current_task is trio.lowlevel.current_task
+    assert vars(pyfuse3)["trio"] is before
