@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -112,7 +112,9 @@ class Client:
 class Mount:
     """Our daemon in the foreground, as a child."""
 
-    def __init__(self, cluster: Cluster, directory: Path, source: str, options: str = "") -> None:
+    def __init__(
+        self, cluster: Cluster, directory: Path, source: str, options: str = "", env: Mapping[str, str] | None = None
+    ) -> None:
         self.path = directory
         directory.mkdir(parents=True, exist_ok=True)
         secret = cluster.write_secret("client.df", directory.with_suffix(".secret"))
@@ -120,7 +122,10 @@ class Mount:
         self.log_path = directory.with_suffix(".log")
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(TOP / "mount.cephmon"), source, str(directory), "-o", words], stdout=log, stderr=log
+                [str(TOP / "mount.cephmon"), source, str(directory), "-o", words],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(env or {})},
             )
         deadline = time.monotonic() + _READY_S
         while not os.path.ismount(directory):

@@ -226,6 +226,50 @@ def tickets(release: str, calls: int) -> dict[str, Any]:
         return {"name": "tickets", "title": "tickets of 12 s; then 50 s without monitors", "facts": facts}
 
 
+def clock(release: str, calls: int) -> dict[str, Any]:
+    """The wall clock jumps an hour to and fro under the daemon, with tickets of 12 s."""
+    del calls
+    library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+    if library is None:
+        raise RuntimeError("no libfaketime: apt-get install faketime")
+    conf = {"auth_mon_ticket_ttl": "12", "auth_service_ticket_ttl": "12"}
+    with plain(release, conf=conf) as cluster, tempfile.NamedTemporaryFile(prefix="cmfs-offset-") as file:
+        offset = Path(file.name)  # not in the cluster's directory: the daemon is nobody
+        offset.write_text("+0")
+        offset.chmod(0o644)
+        env = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        with Mount(cluster, cluster.directory / "ours", cluster.source(), env=env) as mount:
+            prober = Prober([sys.executable], "statvfs", str(mount.path))
+            prober.wait_ready()
+            seen, oldest = [], 0.0
+            for jump in ("+3600", "+0", "-3600", "+0"):
+                offset.write_text(jump)
+                time.sleep(15)
+                seen.append(round((mount.path / "capacity/total_bytes").stat().st_mtime - time.time()))
+                oldest = max(oldest, float(mount.read("capacity/age_seconds")))
+            prober.stop()
+            failed = sum(call.error != 0 for call in prober.calls)
+            slowest = max(call.took for call in prober.calls)
+            facts = {
+                "calls": len(prober.calls),
+                "calls that failed": failed,
+                "slowest call (s)": round(slowest, 3),
+                "time of the files after +1 h, back, -1 h, back, against a clock that did not jump (s)": seen,
+                "oldest answer seen after a jump (s)": oldest,
+                "sessions": _counter_of(mount, "sessions"),
+                "tickets renewed": _counter(mount, "renewals"),
+            }
+        broken = [f"{failed} calls failed, the slowest took {slowest:.2f} s"] if failed or slowest > 1.1 else []
+        if [round(s / 60) for s in seen] != [60, 0, -60, 0]:
+            broken.append("the clock did not jump")
+        return {"name": "clock", "title": "the wall clock jumps an hour to and fro", "facts": facts, "broken": broken}
+
+
 def idle(release: str, calls: int) -> dict[str, Any]:
     """What an idle mount costs itself and its monitor, and what a hunting one costs."""
     del calls
@@ -281,5 +325,6 @@ RUNS: dict[str, Callable[[str, int], dict[str, Any]]] = {
     "thousand": thousand,
     "suspended": suspended,
     "tickets": tickets,
+    "clock": clock,
     "idle": idle,
 }
