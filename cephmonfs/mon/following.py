@@ -77,6 +77,11 @@ class Following:
         if wanted is not None and fsid != wanted:
             raise ForeignCluster(f"belongs to cluster {fsid}, wanted {wanted}")
 
+    def check_fsid_bytes(self, fsid: bytes) -> None:
+        """Do the same with the 16 bytes of a message."""
+        if self.monmap is None or self.monmap.fsid.bytes != fsid:
+            self.check_fsid(UUID(bytes=fsid))
+
     # ---- maps that come
 
     def on_monmap(self, payload: mon.MMonMap, now: Stamp) -> MonMap | None:
@@ -113,7 +118,7 @@ class Following:
 
     def on_mdsmap(self, link: Link, payload: mon.MMDSMap, now: Stamp) -> None:
         """Take the mdsmap; with `fs=` its only data pool is what `df` is about."""
-        self.check_fsid(UUID(bytes=payload.fsid))
+        self.check_fsid_bytes(payload.fsid)
         mdsmap = self._decoded(link, "mdsmap", payload.epoch, payload.mdsmap, MDSMap.decode)
         if mdsmap is None or not self._got("mdsmap", payload.epoch, payload.mdsmap, now):
             return
@@ -123,7 +128,7 @@ class Following:
 
     def on_osdmap(self, link: Link, payload: mon.MOSDMap, now: Stamp) -> Items:
         """Take full and incremental maps; a gap, or a chain that grew long, asks for a full one."""
-        self.check_fsid(UUID(bytes=payload.fsid))
+        self.check_fsid_bytes(payload.fsid)
         newest = max(payload.full, default=0)
         if newest and newest >= self._subs.have("osdmap"):
             osdmap = self._decoded(link, "osdmap", newest, payload.full[newest], OSDMap.decode)

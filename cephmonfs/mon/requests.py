@@ -1,8 +1,8 @@
 """Requests without an answer yet, matched by tid, resent on every new session.
 
 Statfs requests are shared (group commit): at most one is on the wire; who asks while it travels joins the next,
-so that no answer is older than its question.  The next leaves once those who are about to ask have joined: right after
-an answer they have only just got the last one.
+so that no answer is older than its question.  The next leaves once those who are about to ask have joined: whoever got
+the last answer is expected to ask again, and is waited for until the driver says that nobody else comes.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Requests:
         self._last_waiter = 0
         self._statfs: Request | None = None  # on the wire, or first in line while there is no session
         self._statfs_next: dict[WaiterId, None] = {}
+        self._statfs_expected = 0  # callers that the next may have, judging by those of the last
 
     def pending(self) -> tuple[Request, ...]:
         """Everything unanswered, oldest first."""
@@ -85,12 +86,9 @@ class Requests:
         if current is not None and not current.sends:
             current.waiters[waiter] = None
             return waiter, None
-        if current is not None or self._statfs_next:
-            self._statfs_next[waiter] = None
-            return waiter, None
-        request = self.ask_statfs(make, now)
-        request.waiters[waiter] = None
-        return waiter, request
+        self._statfs_next[waiter] = None
+        everybody = len(self._statfs_next) >= self._statfs_expected
+        return waiter, self.next_statfs(make, now) if everybody else None
 
     def ask_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> Request:
         """Return the open statfs, a new one without callers if there is none."""
@@ -106,6 +104,7 @@ class Requests:
         del self._pending[tid]
         if request is self._statfs:
             self._statfs = None
+            self._statfs_expected = len(request.waiters) + len(self._statfs_next)
         return request
 
     @property
@@ -119,6 +118,7 @@ class Requests:
             return None
         self._statfs = self.add(Kind.STATFS, make, now)
         self._statfs.waiters, self._statfs_next = self._statfs_next, {}
+        self._statfs_expected = 0
         return self._statfs
 
     def give_up(self, waiter: WaiterId) -> None:

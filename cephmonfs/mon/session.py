@@ -185,22 +185,29 @@ class MonSession:
         self._rtt: dict[str, float] = {}
         self._events: deque[SessionEvent] = deque()
         self._closed = False
+        self._due: float | None = None  # the next timeout, kept until something comes in
+        self._due_known = False
 
     def _chance(self) -> float:
         return Cursor(self._random(4)).u32() / 2**32
 
     # ---- in: from the driver
 
+    def _at(self, now: Stamp) -> None:
+        """Something comes in at this moment."""
+        self._now = now
+        self._due_known = False
+
     def set_candidates(self, candidates: Iterable[Candidate], now: Stamp) -> None:
         """Give the configured monitors, resolved anew as often as the driver likes."""
-        self._now = now
+        self._at(now)
         self._configured = tuple(candidates)
         self._refresh_candidates()
         self._drive()
 
     def connected(self, link_id: LinkId, now: Stamp) -> None:
         """TCP is up."""
-        self._now = now
+        self._at(now)
         link = self._links.get(link_id)
         if link is None:
             return
@@ -217,7 +224,7 @@ class MonSession:
 
     def closed(self, link_id: LinkId, reason: str, now: Stamp) -> None:
         """The connection ended without our doing."""
-        self._now = now
+        self._at(now)
         link = self._links.get(link_id)
         if link is not None:
             self._drop(link, ProtocolError(reason))
@@ -225,7 +232,7 @@ class MonSession:
 
     def receive_data(self, link_id: LinkId, data: bytes | bytearray | memoryview, now: Stamp) -> None:
         """Take bytes of one link.  Whatever is wrong with them costs that link only."""
-        self._now = now
+        self._at(now)
         link = self._links.get(link_id)
         if link is None:
             return
@@ -242,7 +249,7 @@ class MonSession:
 
     def handle_timeout(self, now: Stamp) -> None:
         """Do what is due."""
-        self._now = now
+        self._at(now)
         for link in tuple(self._links.values()):
             self._link_timeouts(link)
         if self._requests.statfs_gathering and now.mono >= self._gathered_by:
@@ -254,7 +261,7 @@ class MonSession:
 
     def shut_down(self, now: Stamp) -> None:
         """End the session: close every link, fail every waiter."""
-        self._now = now
+        self._at(now)
         self._closed = True
         for link in tuple(self._links.values()):
             self._close(link)
@@ -273,12 +280,15 @@ class MonSession:
             return waiter
         waiter, request = self._requests.join_statfs(self._make_statfs, now.mono)
         if request is not None:
+            self._due_known = False
             self._send_everywhere(request)
+        elif self._requests.statfs_gathering == 1:
+            self._due_known = False
         return waiter
 
     def request_command(self, command: Mapping[str, object], now: Stamp) -> WaiterId:
         """Run one read-only monitor command."""
-        self._now = now
+        self._at(now)
         self._asked()
         waiter = self._requests.waiter()
         request = self._requests.add(Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, command), now.mono)
@@ -297,18 +307,20 @@ class MonSession:
 
     def statfs_gathered(self, now: Stamp) -> None:
         """Nobody else is about to ask: send it.  Without this call it leaves a few milliseconds later."""
-        self._now = now
+        self._at(now)
         following = self._requests.next_statfs(self._make_statfs, now.mono)
         if following is not None:
             self._send_everywhere(following)
 
     def give_up(self, waiter: WaiterId) -> None:
         """The waiter left."""
+        self._due_known = False
         self._requests.give_up(waiter)
 
     def _asked(self) -> None:
         self._last_asked = self._now.mono
         if self._current is None:
+            self._due_known = False
             self._hunt.asked(self._now.mono)
             self._drive()
 
@@ -332,6 +344,12 @@ class MonSession:
 
     def next_timeout(self) -> float | None:
         """Return when (monotonic) `handle_timeout` wants to be called, None for never."""
+        if not self._due_known:
+            self._due = self._next_timeout()
+            self._due_known = True
+        return self._due
+
+    def _next_timeout(self) -> float | None:
         if self._closed:
             return None
         times = [self._link_due(link) for link in self._links.values()]
@@ -523,12 +541,12 @@ class MonSession:
         if self._requests.empty:
             return math.inf
         after = self._config.late_after_s
-        times = []
+        late = math.inf
         for request in self._requests.pending():
             sent = request.sent.get(link.id)
             if sent is not None and not request.optional and not (self._statfs_denied and request.kind is Kind.STATFS):
-                times.append(sent + max(after, LATE_AFTER_S[request.kind]))
-        return min(times, default=math.inf)
+                late = min(late, sent + max(after, LATE_AFTER_S[request.kind]))
+        return late
 
     def _first_late(self) -> float | None:
         """When the current monitor will be late with something, if it stays silent; None if nothing is due."""
@@ -767,7 +785,7 @@ class MonSession:
         if request is None:
             self._journal.counters["replies_unasked"] += 1
             return
-        self._following.check_fsid(UUID(bytes=payload.fsid))
+        self._following.check_fsid_bytes(payload.fsid)
         self._journal.counters["statfs"] += 1
         self._statfs_denied = False
         self._answered_by(link, request)
@@ -775,8 +793,7 @@ class MonSession:
         if request.waiters:
             self._events.append(Answered(tuple(request.waiters), record))
         self._journal.changed("statfs")
-        if self._requests.statfs_gathering:
-            self._gathered_by = self._now.mono + _GATHER_S
+        self._gathered_by = self._now.mono + _GATHER_S
 
     # ---- caps
 

@@ -35,7 +35,7 @@ Result = StatfsRecord | CommandReply
 _READ_SIZE: Final = 256 * 1024
 _RESOLVE_EVERY_S: Final = 5.0  # at most so often while hunting
 _RESTART_AFTER_S: Final = 1.0
-_GATHER_ROUNDS: Final = 3  # one round per request that pyfuse3 takes, and what it takes to read one
+_GATHER_ROUNDS: Final = 8  # about as long as it takes somebody who got an answer to ask again
 _WAKE_AT_ONCE: Final = 32  # callers answered between two looks at other things; about 3 ms of work
 _BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT
 _MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests have some hundreds
@@ -78,7 +78,7 @@ class MonClient:
         self._armed = -1.0
         self._gathering = False
         self._generation = 1
-        self._change = trio.Event()
+        self._watchers = trio.lowlevel.ParkingLot()  # who waits for a change
         self._state = State.CONNECTING
         self._hunting = trio.Event()
         self._hunting.set()
@@ -116,7 +116,7 @@ class MonClient:
     async def wait_change(self, seen: int) -> int:
         """Return the number of the newest change once it differs from `seen`."""
         while self._generation == seen:
-            await self._change.wait()
+            await self._watchers.park()
         return self._generation
 
     async def wait_open(self) -> None:
@@ -208,8 +208,7 @@ class MonClient:
 
     def _publish(self) -> None:
         self._generation += 1
-        self._change.set()
-        self._change = trio.Event()
+        self._watchers.unpark_all()
 
     async def _gather(self) -> None:
         """Let those who are about to ask join one statfs: it leaves after a few rounds without a newcomer."""

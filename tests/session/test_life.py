@@ -555,19 +555,43 @@ def test_callers_share_what_has_not_left() -> None:
     three = world.session.request_statfs(world.stamp)
     world.settle()
     assert world.asked(mon.MStatfs) == 1  # the first left at once, the others wait for the second
-    four = world.session.request_statfs(world.stamp)
-    world.settle()
-    assert world.asked(mon.MStatfs) == 1  # which more may join until it leaves
-    assert world.session.statfs_gathering == 3
+    assert world.session.statfs_gathering == 2  # which waits for more until it leaves
     world.session.statfs_gathered(world.stamp)
     assert world.session.statfs_gathering == 0
     world.settle()
     assert world.asked(mon.MStatfs) == 2
-    assert world.answer(two) is world.answer(three) is world.answer(four)
+    assert world.answer(two) is world.answer(three)
     assert world.answer(one) is not world.answer(two)
     world.session.statfs_gathered(world.stamp)
     world.settle()
     assert world.asked(mon.MStatfs) == 2  # nobody waits, nothing is asked
+
+
+def test_a_statfs_leaves_once_all_who_got_the_last_answer_are_back() -> None:
+    world = World().opened("a")
+    callers = [world.session.request_statfs(world.stamp) for _ in range(5)]
+    world.settle()
+    callers[0] = world.session.request_statfs(world.stamp)
+    world.settle()
+    assert world.asked(mon.MStatfs) == 2  # four waited, the fifth is back
+    assert len({id(world.answer(caller)) for caller in callers}) == 1
+    for expected in (2, 2, 2, 2, 3):
+        world.session.request_statfs(world.stamp)
+        world.settle()
+        assert world.asked(mon.MStatfs) == expected  # the first of the five does not leave alone
+
+
+def test_who_asks_alone_waits_for_none_of_those_before_him() -> None:
+    world = World().opened("a")
+    for _ in range(3):
+        world.session.request_statfs(world.stamp)
+    world.settle()
+    world.run(1)
+    alone = world.session.request_statfs(world.stamp)
+    due = world.session.next_timeout()
+    assert due is not None
+    assert due <= world.stamp.mono
+    assert world.run(0.1, until=lambda: alone in world.answers) <= 1e-9
 
 
 def test_a_shared_statfs_leaves_without_the_drivers_word() -> None:
