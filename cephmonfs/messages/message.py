@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cephmonfs.wire.encoder import Encoder
 
@@ -72,8 +72,7 @@ _HEADER2 = struct.Struct("<QQHHHIHQBHH")
 HEADER2_SIZE: Final = _HEADER2.size  # 41
 
 
-@dataclass(frozen=True, slots=True)
-class Header2:
+class Header2(NamedTuple):
     """ceph_msg_header2, segment 0 of a msgr2 MESSAGE frame; 41 bytes.
 
     Wire: le64 seq, le64 tid, le16 type, le16 priority, le16 version, le32 data_pre_padding_len,

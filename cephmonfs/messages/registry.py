@@ -52,6 +52,9 @@ _TO_MONITOR: Final[dict[int, type[ToMonitor]]] = {
     MsgType.AUTH: auth.MAuth,
 }
 
+_SUBSCRIBE2: Final = int(Feature.SUBSCRIBE2)  # the enum's own & is slow, and this is asked for each message
+_SERVER_LUMINOUS: Final = int(Feature.SERVER_LUMINOUS)
+
 
 def _checked(message: Message, cls: type[FromMonitor] | type[ToMonitor], name: str) -> Cursor:
     if message.compat > cls.VERSION:
@@ -78,9 +81,9 @@ def to_monitor(message: Message) -> ToMonitor | None:
 def for_peer(payload: Payload, features: int) -> Payload:
     """Return what to send instead to a peer with these features: itself, unless they ask for the form of 2010."""
     match payload:
-        case mon.MMonSubscribe(what) if not has(features, Feature.SUBSCRIBE2):
+        case mon.MMonSubscribe(what) if not has(features, _SUBSCRIBE2):
             return mon.MMonSubscribe1(what)
-        case mon.MStatfs(fsid, None) if not has(features, Feature.SERVER_LUMINOUS):
+        case mon.MStatfs(fsid, None) if not has(features, _SERVER_LUMINOUS):
             return mon.MStatfs1(fsid)
         case _:
             return payload

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +27,7 @@ class State(StrEnum):
     REFUSED = "refused"  # the monitors answer and refuse us; tried again slowly
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """One moment on both clocks: `mono` counts on through clock changes, `wall` is seconds since 1970."""
 
     mono: float

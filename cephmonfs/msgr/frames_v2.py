@@ -15,9 +15,8 @@ crypto_onwire.cc.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cephmonfs.errors import IntegrityError, ProtocolError
 from cephmonfs.messages.message import HEADER2_SIZE
@@ -65,8 +64,7 @@ _ALIGNMENTS: Final = ((0, 0, 0, 0), (8, 0, 0, 0), (8, 8, 0, 0), (8, 8, 8, 0), (8
 _PADDING: Final = tuple(bytes(-n % 16) for n in range(16))  # by length modulo 16
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame; `aborted` means the sender gave it up: drop it."""
 
     tag: int
@@ -74,8 +72,7 @@ class Frame:
     aborted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Preamble:
+class Preamble(NamedTuple):
     """The head of a frame, already checked."""
 
     tag: int
