@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -43,6 +43,7 @@ class MonTarget:
     host: str
     port: int | None
     protocol: Literal["v2", "v1"] | None  # None: whatever the mount wants to speak
+    spelled: bool = field(default=False, compare=False)  # somebody wrote "v1:" or "v2:", the port did not tell
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -105,11 +106,13 @@ def on_v2(targets: tuple[MonTarget, ...]) -> tuple[MonTarget, ...]:
     """Take hosts that were only named at v1's own port at v2's.
 
     For a mount that did not say how it wants to speak: a line of fstab that once was the kernel's has `HOST:6789`.
+    Who wrote "v1:" has said it: that is left as it is, and `targets_for_mode` refuses it, since v1 is only spoken where
+    ms_mode asks for it.
     """
     others = {target.host for target in targets if target.protocol != "v1"}
     return _unique(
         MonTarget(target.host, PORT_V2, "v2")
-        if target.protocol == "v1" and target.port in (None, PORT_V1) and target.host not in others
+        if target.protocol == "v1" and not target.spelled and target.port == PORT_V1 and target.host not in others
         else target
         for target in targets
     )
@@ -172,9 +175,10 @@ def _address(text: str, what: str) -> MonTarget:
     if slash and not nonce.isdecimal():
         raise ConfigError(f'{what}: wanted a number after "/" in "{text}"')
     host, port = _host_port(rest, text, what)
+    spelled = protocol is not None
     if protocol is None and port is not None:
         protocol = protocol_of_port(port)
-    return MonTarget(host, port, protocol)
+    return MonTarget(host, port, protocol, spelled)
 
 
 def _host_port(rest: str, text: str, what: str) -> tuple[str, int | None]:

@@ -179,6 +179,18 @@ def test_a_line_of_the_kernels_old_days_means_the_hosts(addresses: str, meant: s
         assert "ms_mode=legacy" in config.notices[0]
 
 
+@pytest.mark.parametrize("address", ["v1:a:6789", "[v1:a:6789]", "v1:a", "[v1:a:6789/0]/[v1:b:6789/0]"])
+def test_who_spells_v1_out_means_it(address: str) -> None:
+    """It is neither asked at v2's port instead, nor spoken to in v1 without ms_mode=legacy."""
+    machine = FakeMachine({"/s": KEY})
+    with pytest.raises(ConfigError, match="a:6789 speaks the v1 protocol; use port 3300 or ms_mode=legacy"):
+        _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address}", machine=machine)
+    config = _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address},ms_mode=legacy", machine=machine)
+    assert config.targets[0] == MonTarget("a", None if address == "v1:a" else 6789, "v1")
+    mixed = _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address}/c:6789", machine=machine)
+    assert mixed.targets[-1] == MonTarget("c", 3300, "v2")
+
+
 def test_an_odd_v1_port_is_no_monitor_of_v2() -> None:
     with pytest.raises(ConfigError, match="a:7000 speaks the v1 protocol"):
         _resolve("ceph", "name=df,secretfile=/s", "mon_addr=v1:a:7000", machine=FakeMachine({"/s": KEY}))
