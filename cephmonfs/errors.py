@@ -67,6 +67,10 @@ class AuthError(CephMonFSError):
         self.result = result
 
 
+class WeakKey(AuthError):
+    """A key or a ticket is of a weaker type than was asked for."""
+
+
 class ForeignCluster(AuthError):
     """The monitor belongs to another fsid than the one asked for, or than the mount began with."""
 

@@ -16,8 +16,8 @@ from typing import Final
 
 from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials, Ticket
 from cephmonfs.auth.envelope import RandomBytes, Usage, challenge_proof, unseal
-from cephmonfs.errors import AuthError, DecodeError, UnexpectedMessage
-from cephmonfs.model.cryptokey import CryptoKey
+from cephmonfs.errors import AuthError, DecodeError, UnexpectedMessage, WeakKey
+from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.wire import limits
 from cephmonfs.wire.crypto import Secret
@@ -31,7 +31,10 @@ _MAX_VALIDITY_S: Final = 30 * 86400.0
 
 
 class CephxHandshake:
-    """One authentication.  Raises AuthError, IntegrityError, DecodeError; none of them may be ignored."""
+    """One authentication.  Raises AuthError, IntegrityError, DecodeError; none of them may be ignored.
+
+    Keys of a type below `weakest` are refused: ours before it proves anything, session keys as they come.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class CephxHandshake:
         prior: Credentials | None,
         random: RandomBytes,
         services: int = EntityType.MON,
+        weakest: KeyType = KeyType.AES,
     ) -> None:
         if not services:
             raise RuntimeError("other_keys is never 0: monitors do not survive that well")
@@ -50,12 +54,15 @@ class CephxHandshake:
         self._prior = prior
         self._random = random
         self._services = int(services)
+        self._weakest = weakest
         self._server_challenge: int | None = None
 
     def more(self, payload: bytes) -> bytes:
         """Answer the server challenge.  A second challenge is refused."""
         if self._server_challenge is not None:
             raise UnexpectedMessage("a second cephx challenge on one connection")
+        if self._key.type < self._weakest:
+            raise self._too_weak(f"the key of {self.entity}", self._key.type)
         cur = Cursor(payload, "CephXServerChallenge")
         if (struct_v := cur.u8()) != 1:
             raise cur.error(f"struct_v {struct_v}, wanted 1")
@@ -105,6 +112,9 @@ class CephxHandshake:
             tickets = self._ticket_reply(extra, auth.session_key) | tickets
         return AuthResult(Credentials(global_id, tickets), auth.session_key.secret, secret)
 
+    def _too_weak(self, what: str, kind: KeyType) -> WeakKey:
+        return WeakKey(f"{what} is of type {kind.name.lower()}: key_type={self._weakest.name.lower()} refuses that")
+
     def _connection_secret(self, cur: Cursor, session_key: CryptoKey) -> Secret | None:
         """Blob { le32 length, sealed { blob secret } }; empty on msgr1, an empty secret in crc mode."""
         outer = cur.sub_blob("connection secret", limits.MAX_PREAUTH_FRAME)
@@ -132,6 +142,8 @@ class CephxHandshake:
         if (struct_v := inner.u8()) < 1:
             raise DecodeError("CephXServiceTicket", 0, f"struct_v {struct_v}, wanted 1")
         session_key = CryptoKey.decode(inner)
+        if session_key.type < self._weakest:
+            raise self._too_weak(f"the session key that the monitor gave for {_service(service)}", session_key.type)
         validity = min(max(inner.utime().as_seconds(), _MIN_VALIDITY_S), _MAX_VALIDITY_S)
         if cur.boolean():
             old = self._prior.tickets.get(EntityType.AUTH) if self._prior else None
@@ -144,3 +156,10 @@ class CephxHandshake:
         if (struct_v := blob.u8()) != 1:
             raise blob.error(f"struct_v {struct_v}, wanted 1")
         return Ticket(service, session_key, validity, blob.u64(), Secret(blob.blob(limits.MAX_TICKET_BLOB)))
+
+
+def _service(number: int) -> str:
+    try:
+        return f"service {EntityType(number).name.lower()}"
+    except ValueError:
+        return f"service {number}"

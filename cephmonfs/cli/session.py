@@ -15,6 +15,7 @@ from cephmonfs.config.monaddr import PORT_V1, MsMode
 from cephmonfs.errors import NotPermitted, RequestTimeout, SessionLost
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.source import Source
+from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType
 from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode
@@ -57,7 +58,8 @@ async def prepare(config: MountConfig) -> AsyncIterator[MountConfig]:
     from cephmonfs.config.monaddr import MonTarget
     from cephmonfs.demo.monitors import DemoSettings, run_monitors
 
-    async with run_monitors(DemoSettings(mons=config.demo.mons, seed=config.demo.seed)) as demo:
+    settings = DemoSettings(config.demo.mons, config.demo.seed, KeyType[config.key_type.upper()])
+    async with run_monitors(settings) as demo:
         targets = tuple(MonTarget(host, port, "v2") for _, host, port in demo.addrs)
         yield config.effective(targets=targets, entity=demo.entity, key=demo.key, fsid=str(demo.fsid))
 

@@ -27,6 +27,7 @@ from cephmonfs.config.monaddr import (
 from cephmonfs.config.options import HIDDEN, OPTIONS, ParsedOptions, parse_options
 from cephmonfs.config.source import Source, parse_fsid, parse_source
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityName, EntityType
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class MountConfig:
     fs: str | None
     pool: str | None
     ms_mode: MsMode
+    key_type: str  # the weakest that is taken, of KEY_TYPES
     ip: str | None
     mount_timeout: float
     statfs_timeout: float
@@ -196,12 +198,14 @@ class _Resolver:
                 dns_srv = (conf.get("mon_dns_srv_name", entity) if conf else None) or "ceph-mon"
                 self.options.origins.setdefault("mon_addr", f"DNS SRV {dns_srv}")
             found = self._key()
+            self._check_key_type(found)
         entity = found.entity
         values = self.options.values
         config: dict[str, Any] = {
             "fs": values.get("fs"),
             "pool": values.get("pool"),
             "ms_mode": mode,
+            "key_type": self._get("key_type", "aes"),
             "ip": ip,
             "mount_timeout": self._get("mount_timeout", 60.0),
             "statfs_timeout": self._get("statfs_timeout", 1.0),
@@ -413,6 +417,19 @@ class _Resolver:
             else:
                 return self._from_keyring(path, asked)
         return self._search(asked)
+
+    def _check_key_type(self, found: _Key) -> None:
+        wanted = self._get("key_type", "aes")
+        if wanted == "aes":
+            return
+        if found.key is None:
+            raise ConfigError(f"key_type={wanted} asks for a key, and there is none ({found.origin})")
+        if found.key.type < KeyType[wanted.upper()]:
+            kind = found.key.type.name.lower()
+            raise ConfigError(
+                f"the key of {found.entity} ({found.origin}) is of type {kind}, and key_type={wanted} refuses that: "
+                f"get one of type {wanted}, or leave key_type= away"
+            )
 
     def _named(self, asked: EntityName | None) -> EntityName:
         if asked is None:

@@ -131,6 +131,7 @@ def _int(value: str, low: int, high: int) -> int:
     return int(value)
 
 
+KEY_TYPES: Final = ("aes", "aes256k")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 WHERE, SHOWN, TIME, FILES, DAEMON, DEMO = (
     "Who and where",
@@ -187,6 +188,14 @@ OPTIONS: Final = (
         _ms_mode,
         "MODE",
         "prefer-secure",
+    ),
+    Option(
+        "key_type",
+        "the weakest type of key and ticket that is taken: aes, aes256k",
+        WHERE,
+        _choice(*KEY_TYPES),
+        "TYPE",
+        "aes",
     ),
     Option(
         "fs",

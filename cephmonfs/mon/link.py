@@ -58,6 +58,7 @@ class Identity:
     entity: EntityName
     key: CryptoKey | None  # None only for clusters with auth none
     modes: tuple[Mode, ...]  # in order of preference; (LEGACY,) alone means msgr1
+    weakest: KeyType = KeyType.AES  # the type of key that is still good enough
 
     @property
     def addr_type(self) -> AddrType:
@@ -126,7 +127,7 @@ class Link:
         if identity.key is None:
             self._auth = NoneHandshake(identity.entity, prior)
         else:
-            self._auth = CephxHandshake(identity.entity, identity.key, prior, random)
+            self._auth = CephxHandshake(identity.entity, identity.key, prior, random, weakest=identity.weakest)
 
     def connected(self, now: float) -> None:
         """TCP is up: begin to speak."""

@@ -16,6 +16,7 @@ from cephmonfs.config import srv
 from cephmonfs.config.monaddr import Candidate as Endpoint
 from cephmonfs.config.monaddr import MonTarget, MsMode, on_v2, targets_for_mode
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import Identity
@@ -39,7 +40,7 @@ MODES: Final[dict[MsMode, tuple[Mode, ...]]] = {
 def session_config(config: MountConfig) -> SessionConfig:
     """Return what the session needs of it."""
     return SessionConfig(
-        identity=Identity(config.entity, config.key, MODES[config.ms_mode]),
+        identity=Identity(config.entity, config.key, MODES[config.ms_mode], KeyType[config.key_type.upper()]),
         fsid=UUID(config.fsid) if config.fsid else None,
         fs=config.fs,
         pool=config.pool,

@@ -35,6 +35,8 @@ from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.messages.registry import from_monitor
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
+from cephmonfs.mon.session import SessionConfig
+from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.frames_v2 import Nonces, Tag, pack_preamble
 from cephmonfs.wire import crypto, limits
@@ -271,11 +273,23 @@ class _Downgrade(Lying):
         super()._tickets(enc, key, weaker, old, now)
 
 
+class _WeakService(Lying):
+    """Only the ticket of the service, which comes after the proof, has a session key of the old type."""
+
+    def _tickets(self, enc: Encoder, key: CryptoKey, tickets: list, old: CryptoKey | None, now: float) -> None:  # type: ignore[type-arg]
+        weak = self._server.new_key(KeyType.AES, now)
+        given = [
+            (service, info if service == EntityType.AUTH else TicketInfo(info.entity, info.global_id, weak), validity)
+            for service, info, validity in tickets
+        ]
+        super()._tickets(enc, key, given, old, now)
+
+
 @published(8, "CVE-2025-30156", "tickets of the old key type can be bent: AES-CBC, fixed IV, no MAC")
 @BOTH_KEYS
 async def test_T08_key_types(kind: KeyType) -> None:
     """Both key types work and are named in session/tickets; a type-1 session key for a type-2 key is refused; tickets
-    are opaque bytes."""
+    are opaque bytes; `key_type=aes256k` takes neither key nor ticket of type 1."""
     settings = DemoSettings(mons=2, key_type=kind)
     async with attacked(settings=settings) as attack:
         await attack.opened()
@@ -283,6 +297,19 @@ async def test_T08_key_types(kind: KeyType) -> None:
     if kind is KeyType.AES256K:
         async with attacked(settings=settings, auth=_Downgrade) as attack:
             await attack.survives("downgrade")
+    for lie, service in ((_Downgrade, "auth"), (_WeakService, "mon")) if kind is KeyType.AES256K else ():
+        async with attacked(settings=settings, auth=lie, config=_demand) as attack:
+            await attack.survives(f"session key .* service {service} is of type aes: key_type=aes256k refuses that")
+    if kind is KeyType.AES:
+        async with attacked(settings=settings, config=_demand, measure=False) as attack:
+            await attack.until(lambda: attack.snapshot.state is State.REFUSED, "it is let in")
+            assert "the key of client." in attack.snapshot.last_error
+            assert "is of type aes: key_type=aes256k refuses that" in attack.snapshot.last_error
+            assert not attack.snapshot.tickets
+
+
+def _demand(config: SessionConfig) -> SessionConfig:
+    return replace(config, identity=replace(config.identity, weakest=KeyType.AES256K))
 
 
 NAMES = re.compile(r"monmap|fsmap|osdmap|mgrmap|mdsmap(\.\d+)?")

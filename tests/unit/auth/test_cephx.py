@@ -12,7 +12,7 @@ from cephmonfs.auth.cephx import GET_AUTH_SESSION_KEY, CephxHandshake
 from cephmonfs.auth.credentials import AuthMethod, Credentials, Ticket
 from cephmonfs.auth.envelope import Usage, challenge_proof, seal
 from cephmonfs.auth.none import NoneHandshake
-from cephmonfs.errors import AuthError, CephMonFSError, DecodeError, IntegrityError, UnexpectedMessage
+from cephmonfs.errors import AuthError, CephMonFSError, DecodeError, IntegrityError, UnexpectedMessage, WeakKey
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.wire import limits
@@ -227,6 +227,29 @@ def test_downgrade_of_the_session_key() -> None:
     mon.session_key = mon.secret_key = make_key(KeyType.AES, 2)
     mon.tickets = [replace(mon.tickets[0], session_key=mon.session_key)]
     mon.fails(AuthError, "downgrade")
+
+
+def demanding(mon: Mon) -> Mon:
+    mon.client = CephxHandshake(WHO, mon.key, None, counted, weakest=KeyType.AES256K)
+    return mon
+
+
+def test_a_key_of_the_old_type_proves_nothing_where_it_is_refused() -> None:
+    with pytest.raises(WeakKey, match=r"^the key of client\.df is of type aes: key_type=aes256k refuses that$"):
+        demanding(Mon(KeyType.AES)).challenge()
+
+
+def test_session_keys_of_the_old_type_are_refused_where_that_is_asked() -> None:
+    demanding(mon := Mon(KeyType.AES256K)).challenge()
+    mon.client.done(mon.reply(), 4711)
+    weak = make_key(KeyType.AES, 2)
+    for service, name in ((EntityType.MON, "mon"), (EntityType.OSD, "osd"), (0x40000, "262144")):
+        mon = demanding(Mon(KeyType.AES256K)).challenge()
+        mon.services = [replace(mon.services[0], service=service, session_key=weak)]
+        mon.fails(WeakKey, f"monitor gave for service {name} is of type aes: key_type=aes256k refuses that")
+    mon = demanding(Mon(KeyType.AES256K)).challenge()
+    mon.tickets = [replace(mon.tickets[0], session_key=weak)]
+    mon.fails(WeakKey, "for service auth is of type aes")
 
 
 def test_other_refusals() -> None:

@@ -191,6 +191,21 @@ def test_who_spells_v1_out_means_it(address: str) -> None:
     assert mixed.targets[-1] == MonTarget("c", 3300, "v2")
 
 
+def test_a_key_type_that_is_demanded() -> None:
+    machine = FakeMachine({"/s": KEY, "/t": KEY2, CONF: "[global]\nauth_client_required = none\n"})
+    assert _resolve("a:/", "name=df,secretfile=/s", machine=machine).key_type == "aes"
+    config = _resolve("a:/", "name=df,secretfile=/t,key_type=aes256k", machine=machine)
+    assert (config.key_type, config.shown["key_type"]) == ("aes256k", "aes256k")
+    with pytest.raises(ConfigError) as caught:
+        _resolve("a:/", "name=df,secretfile=/s,key_type=aes256k", machine=machine)
+    assert str(caught.value) == (
+        "the key of client.df (option /s) is of type aes, and key_type=aes256k refuses that: "
+        "get one of type aes256k, or leave key_type= away"
+    )
+    with pytest.raises(ConfigError, match="key_type=aes256k asks for a key, and there is none"):
+        _resolve("a:/", "name=df,key_type=aes256k", machine=machine)
+
+
 def test_an_odd_v1_port_is_no_monitor_of_v2() -> None:
     with pytest.raises(ConfigError, match="a:7000 speaks the v1 protocol"):
         _resolve("ceph", "name=df,secretfile=/s", "mon_addr=v1:a:7000", machine=FakeMachine({"/s": KEY}))
