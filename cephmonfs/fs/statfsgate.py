@@ -58,7 +58,8 @@ class StatfsGate:
         try:
             record = await self._fresh(begin)
             if record is not None:
-                self._count("fresh", begin)
+                took_s = self._count("fresh", begin)
+                self._usual_s += (took_s - self._usual_s) * _USUAL_WEIGHT
                 return record
             record = self._held()
         except CephMonFSError:
@@ -71,13 +72,11 @@ class StatfsGate:
         """Ask, and wait as long as it makes sense.  Without a slot nobody waits, and nothing is asked."""
         with self._slots.take() as may_wait:
             if may_wait:
-                with trio.move_on_after(self._wait_s(now)):
+                with trio.CancelScope(deadline=now + self._wait_s(now)):
                     try:
-                        record = await self._source.statfs()
+                        return await self._source.statfs()
                     except (SessionLost, RequestTimeout):
                         return None
-                    self._usual_s += (trio.current_time() - now - self._usual_s) * _USUAL_WEIGHT
-                    return record
                 self._doubt_until = trio.current_time() + _DOUBT_S
         return None
 
@@ -106,8 +105,10 @@ class StatfsGate:
             raise RequestTimeout(f"the last statfs answer is {age_s:.1f} s old")
         return record
 
-    def _count(self, result: str, begin: float) -> None:
+    def _count(self, result: str, begin: float) -> float:
+        """Note how a call ended; returns how long it took."""
         took_s = trio.current_time() - begin
         self.results[result] += 1
         self.duration_sum_s += took_s
         self.durations[bisect_left(BUCKETS_S, took_s)] += 1
+        return took_s

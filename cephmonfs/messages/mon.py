@@ -8,6 +8,7 @@ Ceph: src/messages/M*.h.
 from __future__ import annotations
 
 import json
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 ONETIME: Final = 1  # CEPH_SUBSCRIBE_ONETIME
 NO_FSID: Final = bytes(16)
+_PAXOS: Final = struct.pack("<QhQ", 0, -1, 0)
 
 
 def encode_paxos(enc: Encoder) -> None:
     """PaxosServiceMessage: le64 version, two fields no longer used."""
-    enc.u64(0).s16(-1).u64(0)
+    enc.raw(_PAXOS)
 
 
 def decode_paxos(cur: Cursor) -> None:

@@ -551,7 +551,7 @@ class MonSession:
     def _first_late(self) -> float | None:
         """When the current monitor will be late with something, if it stays silent; None if nothing is due."""
         link = self._current
-        if link is None:
+        if link is None or (self._requests.empty and link.keepalive_sent is None):
             return None
         due = self._request_late(link)
         if link.keepalive_sent is not None:
@@ -630,12 +630,12 @@ class MonSession:
         for request in self._requests.pending():
             self._send_request(link, request)
 
-    def _ask_probe(self, link: Link) -> None:
+    def _ask_probe(self, link: Link, prefix: str = "fsid") -> None:
         """A command is answered whatever our caps are: what stays unanswered beside it, they forbid."""
         if any(r.optional for r in self._requests.pending()):
             return
         request = self._requests.add(
-            Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, {"prefix": "fsid"}), self._now.mono, optional=True
+            Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, {"prefix": prefix}), self._now.mono, optional=True
         )
         self._send_request(link, request)
 
@@ -822,7 +822,8 @@ class MonSession:
                 self._fail_statfs_for_caps()
         self._probe = None
         if self._space.record is None and any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending()):
-            self._ask_probe(self._current)
+            # one that wants the same caps as a statfs: those for `fsid` may be there without them
+            self._ask_probe(self._current, "pg stat")
 
     def _fail_statfs_for_caps(self) -> None:
         """From now on callers are told at once; each new session asks anew, on nobody's behalf."""
