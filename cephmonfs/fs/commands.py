@@ -66,6 +66,7 @@ DF: Final = Command("df", json=True)
 DF_DETAIL: Final = Command("df", json=True, detail=True)
 STATUS: Final = Command("status", json=True)
 MON_METADATA: Final = Command("mon metadata", json=True, lasting=True)
+OSDMAP: Final = Command("osd getmap")
 DESCRIPTIONS: Final = Command("get_command_descriptions", json=True, lasting=True)
 
 

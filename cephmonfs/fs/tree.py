@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs import described
-from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, Command
+from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, OSDMAP, QUORUM, Command
 from cephmonfs.fs.render import dashboard, debug, maps_files, metrics, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
 
@@ -87,6 +88,17 @@ def _blob(name: str) -> Row:
     return Row(f"maps/{name}.bin", Kind.BINARY, f"the encoded {name} as received", render, (name,))
 
 
+def _osdmap_blob(view: View) -> bytes:
+    """Return the full map that was received, or when there have been changes since, the answer to `osd getmap`."""
+    blob = view.map_blob("osdmap")
+    if view.map_record("osdmap").incrementals:
+        try:
+            return view.commands.reply(OSDMAP).data
+        except CephMonFSError:
+            pass  # older, but a map
+    return blob
+
+
 def _debug(name: str, render: Render, *depends: str) -> Row:
     ages = name == "monc"  # a request more or less is no news, but whoever looks wants those of now
     return Row(f"debug/{name}", Kind.TEXT, f"`{name}` as in the kernel client's debugfs", render, depends, ages=ages)
@@ -140,7 +152,8 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("osdmap", Kind.TEXT, "counts, flags and pools of the OSDMap", maps_files.osdmap, ("osdmap",)),
     Row("osdmap.json", Kind.JSON, "the same as JSON", maps_files.osdmap_json, ("osdmap",)),
     _directory("maps", "the encoded maps as received, for monmaptool, osdmaptool, ceph-dencoder"),
-    *(_blob(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap")),
+    *(_blob(name) for name in ("monmap", "mdsmap", "fsmap")),
+    Row("maps/osdmap.bin", Kind.BINARY, "the encoded osdmap", _osdmap_blob, ("osdmap",), (OSDMAP,)),
     _directory("epoch", "epochs of the maps"),
     *(_epoch(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")),
     Row("mon", Kind.DIRECTORY, "the monitors; a directory for each", depends=("roster",), mode=0o555),

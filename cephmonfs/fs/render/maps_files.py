@@ -37,9 +37,17 @@ def mdsmap_json(view: View) -> str:
 
 def osdmap(view: View) -> str:
     """Counts, flags, pools."""
-    return maps.osdmap_text(view.osdmap)
+    return maps.osdmap_text(view.osdmap, _release(view))
 
 
 def osdmap_json(view: View) -> str:
     """Counts, flags, pools."""
-    return maps.osdmap_json(view.osdmap)
+    return maps.osdmap_json(view.osdmap, _release(view))
+
+
+def _release(view: View) -> int | None:
+    """Which release's way to write times: the osdmap does not say."""
+    try:
+        return maps.monmap_release(view.monmap)
+    except CephMonFSError:
+        return None

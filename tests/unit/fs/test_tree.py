@@ -7,7 +7,9 @@ from typing import cast
 
 import pytest
 
+from cephmonfs.errors import NotPermitted
 from cephmonfs.fs import commands
+from cephmonfs.fs.commands import OSDMAP
 from cephmonfs.fs.statvfs import NAME_MAX
 from cephmonfs.fs.tree import DEPENDENCIES, ROWS, Kind, Node, Tree, safe_name, safe_names
 from cephmonfs.fs.view import View
@@ -120,3 +122,18 @@ def test_keys_change_with_the_data_and_not_with_its_arrival(view_of: Callable[..
 def test_a_directory_has_no_content(view: View) -> None:
     with pytest.raises(RuntimeError):
         Tree().root.render(view)
+
+
+def test_the_encoded_osdmap_is_the_newest_there_is(view_of: Callable[..., View]) -> None:
+    reply = CommandReply(0, "", b"asked for", Stamp(999.0, 1.0))
+    maps = {"osdmap": MapRecord(17, b"received", Stamp(990.0, 1.0))}
+    changed = {"osdmap": replace(maps["osdmap"], incrementals=(b"a change",))}
+    for snap_maps, answers, wanted in (
+        (maps, {OSDMAP: reply}, b"received"),
+        (changed, {OSDMAP: reply}, b"asked for"),
+        (changed, {OSDMAP: NotPermitted("caps")}, b"received"),
+    ):
+        view = view_of(answers=answers, maps=snap_maps)
+        node = Tree().find("maps/osdmap.bin", view)
+        assert node is not None
+        assert node.render(view) == wanted
