@@ -835,11 +835,12 @@ class MonSession:
         if waiters:
             self._events.append(Failed(waiters, error))
         self._journal.changed("session")
+        self._update_state()  # nobody is late any more
 
     def _no_caps(self) -> NotPermitted:
         entity = self._config.identity.entity
         return NotPermitted(
-            f"{entity} may connect but not read: it needs mon 'allow r' (or at least 'allow service pg r')"
+            f"{entity} may connect but not ask for the space: it needs mon 'allow r' (or at least 'allow service pg r')"
         )
 
     def _try_caps_again(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
@@ -408,6 +409,33 @@ def test_a_statfs_that_the_caps_do_not_cover_fails_soon_and_says_why() -> None:
         world.run(0.1)
     assert len(world.connects) <= connects + 1
     assert len(world.conns) == 1
+
+
+def test_caps_for_small_commands_and_not_for_the_space_are_told_too() -> None:
+    """mon 'allow service mon r': the first probe is answered well, the second wants what a statfs wants."""
+    world = World()
+    asked: list[str] = []
+
+    def reply(rank: int, message: Message) -> Iterable[Message]:
+        if message.type == MsgType.STATFS_REPLY:
+            return ()
+        if message.type == MsgType.MON_COMMAND_ACK:
+            command = [payload for _, payload in world.received if isinstance(payload, mon.MMonCommand)][-1]
+            asked.append(json.loads(command.command[0])["prefix"])
+            result = EACCES if asked[-1] == "pg stat" else 0
+            return (to_message(mon.MMonCommandAck(result, "", ()), message.tid),)
+        return (message,)
+
+    world.reply = reply
+    world.start("a")
+    waiter = world.statfs()
+    world.run(6, until=lambda: waiter in world.answers)
+    assert set(asked) == {"fsid", "pg stat"}
+    assert isinstance(world.answers[waiter], NotPermitted)
+    assert "it needs mon 'allow r'" in world.snap.last_error
+    assert isinstance(world.answers[world.statfs()], NotPermitted)
+    assert world.is_open
+    assert "statfs" in world.snap.denied
 
 
 def test_caps_that_were_given_later_are_noticed() -> None:
