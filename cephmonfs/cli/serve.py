@@ -23,8 +23,8 @@ from cephmonfs.cli import privileges
 from cephmonfs.cli.daemon import Exit, Reporter, detach
 from cephmonfs.cli.logs import start_logging
 from cephmonfs.cli.notify import Notifier
-from cephmonfs.cli.session import Client, describe, first_of, first_session
-from cephmonfs.errors import CephMonFSError, ConfigError
+from cephmonfs.cli.session import Client, describe, first_answer, first_of, first_session
+from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout, SessionLost
 from cephmonfs.mon.snapshot import State
 from cephmonfs.runtime.clock import BootClock
 
@@ -321,10 +321,23 @@ async def _announce(
         detach()
     notifier.send("READY=1", f"STATUS={session_status(client.snapshot())}")
     async with trio.open_nursery() as nursery:
+        if config.bg:
+            nursery.start_soon(_log_first_answer, client)
         if interval := notifier.watchdog_interval_s:
             nursery.start_soon(_watchdog, notifier, interval)
         if notifier.heard:
             nursery.start_soon(_tell_status, notifier, client)
+
+
+async def _log_first_answer(client: Client) -> None:
+    """What a mount that waits would fail with: caps, no such pool.  The session itself tells how connecting goes."""
+    try:
+        await client.wait_open()
+        await first_answer(client)
+    except (AuthError, RequestTimeout, SessionLost):
+        pass
+    except CephMonFSError as exc:
+        log.error("%s", exc)
 
 
 async def _watchdog(notifier: Notifier, interval_s: float) -> None:

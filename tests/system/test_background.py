@@ -1,0 +1,34 @@
+"""`bg`: the mount is there at once, and what a mount that waits would fail with is told in its files and log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster
+from tests.support.helper import Mounted, run
+
+pytestmark = [pytest.mark.fuse, pytest.mark.cluster]
+
+
+@pytest.mark.parametrize("caps", ["allow service mon r", "allow command fsid"])
+def test_caps_without_the_space(pacific: Cluster, tmp_path: Path, caps: str) -> None:
+    entity = f"client.bg{len(caps)}"
+    pacific.make_key(entity, mon=caps)
+    secret = f"secretfile={pacific.write_secret(entity)}"
+    sentence = rf"{entity} may connect but not ask for the space: it needs mon 'allow r' .*"
+    with Mounted(pacific.source(), tmp_path / "m", f"name={entity}", secret, "bg") as mount:
+        assert mount.seconds < 5
+        mount.wait_for("session/last_error", sentence)
+        mount.wait_for("log", rf".*ERROR cephmonfs: {sentence}.*")
+        assert "Permission denied" in run(["df", mount.path]).stderr
+        assert mount.value("session/state") == "open"
+        assert mount.text("log").count("ask for the space") == 1
+
+
+def test_a_pool_that_is_not_there(pacific: Cluster, tmp_path: Path) -> None:
+    secret = f"secretfile={pacific.write_secret('client.df')}"
+    with Mounted(pacific.source(), tmp_path / "m", "name=df", secret, "pool=nosuch", "bg") as mount:
+        mount.wait_for("log", r".*ERROR cephmonfs: .*nosuch.*")
+        assert mount.value("session/state") == "open"
