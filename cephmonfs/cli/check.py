@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from cephmonfs.cli import mountpoint
+from cephmonfs.cli import apparmor, mountpoint
 from cephmonfs.cli.asking import add_source, configure, parser, run, run_trio
 from cephmonfs.cli.checked import Report, Status
 from cephmonfs.cli.daemon import Exit
@@ -89,6 +89,7 @@ def check_machine(report: Report) -> None:
     else:
         report.add("fuse", OK, f"/dev/fuse opens, fusermount3 is {shutil.which('fusermount3')}")
     _check_privileges(report)
+    _check_apparmor(report)
     for mount in mountpoint.mounts():
         if mount.fstype != mountpoint.FUSE_TYPE:
             continue
@@ -120,11 +121,20 @@ def _check_privileges(report: Report) -> None:
             "privileges", WARN, "other users will not see your mounts: /etc/fuse.conf does not say user_allow_other",
             'add the line "user_allow_other" to /etc/fuse.conf, or let root mount',
         )  # fmt: skip
-    if _apparmor_guards_fusermount():
-        report.add(
-            "privileges", NOTE, "an AppArmor profile guards fusermount3: it may allow only some mount points",
-            "if a mount is refused, see dmesg and /etc/apparmor.d/fusermount3",
-        )  # fmt: skip
+
+
+def _check_apparmor(report: Report) -> None:
+    """Root's mounts are made by fusermount3 too."""
+    found = apparmor.confined()
+    if found is None:
+        return
+    text = "AppArmor confines fusermount3" if found.certain else "AppArmor may confine fusermount3 (only root can tell)"
+    if found.targets:
+        text += f": it mounts on {', '.join(found.targets)} and nowhere else"
+    report.add(
+        "apparmor", NOTE, text,
+        "for another place: a rule in /etc/apparmor.d/local/fusermount3; what was refused is in dmesg",
+    )  # fmt: skip
 
 
 def _capabilities() -> int:
@@ -144,14 +154,6 @@ def _user_allow_other() -> bool:
             return re.search(r"^\s*user_allow_other\s*$", file.read(), re.MULTILINE) is not None
     except OSError:
         return False
-
-
-def _apparmor_guards_fusermount() -> bool:
-    try:
-        with open("/sys/kernel/security/apparmor/profiles", encoding="utf-8", errors="replace") as file:
-            return "fusermount3 (enforce)" in file.read()
-    except OSError:
-        return os.path.exists("/etc/apparmor.d/fusermount3")
 
 
 def _check_fstab(report: Report, path: str = "/etc/fstab") -> None:
