@@ -42,7 +42,7 @@ from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS, WaitSlots
 from cephmonfs.fs.statfsgate import StatfsGate
-from cephmonfs.fs.statvfs import to_statvfs
+from cephmonfs.fs.statvfs import Statvfs, to_statvfs
 from cephmonfs.fs.tree import Kind, Node, Tree, hidden
 from cephmonfs.fs.view import Memo, View
 
@@ -639,7 +639,7 @@ def _notify(handle: _Handle) -> None:
 
 def _statvfs_data(record: StatfsRecord) -> StatvfsData:
     data = pyfuse3.StatvfsData()
-    for name, value in to_statvfs(record)._asdict().items():
+    for name, value in zip(Statvfs._fields, to_statvfs(record), strict=True):
         setattr(data, name, value)
     return data
 

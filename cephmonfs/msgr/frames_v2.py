@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cephmonfs.errors import IntegrityError, ProtocolError
@@ -26,6 +27,8 @@ from cephmonfs.wire.crypto import GCM_TAG, Gcm, GcmUnchecked
 from cephmonfs.wire.cursor import Cursor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cephmonfs.wire.buffer import ReceiveBuffer
 
 
@@ -256,36 +259,34 @@ class Nonces:
     Revision 1: le32 fixed, le64 counter per GCM message.  Revision 0: le32 counter per frame, 8 fixed bytes.
     """
 
-    __slots__ = ("_counter", "_first", "_fixed", "_form", "_mask", "_rev", "_started")
+    __slots__ = ("_counter", "_first", "_mask", "_of", "_started")
 
     def __init__(self, nonce: bytes, rev: int) -> None:
         cur = Cursor(nonce, "nonce")
-        self._rev = rev
-        self._form = struct.Struct("<4sQ" if rev else "<I8s")
+        self._of: Callable[[int], bytes]  # the nonce with this counter
         if rev:
-            self._fixed = cur.raw(4)
+            self._of = partial(struct.Struct("<4sQ").pack, cur.raw(4))
             self._counter = cur.u64()
         else:
             self._counter = cur.u32()
-            self._fixed = cur.raw(8)
+            fixed = cur.raw(8)
+            self._of = lambda counter: struct.pack("<I8s", counter, fixed)
         self._mask = 0xFFFFFFFFFFFFFFFF if rev else 0xFFFFFFFF
         self._first = self._counter
         self._started = False
 
     def peek(self) -> bytes:
         """Return the nonce that `next` returns next."""
-        if self._rev:
-            return self._form.pack(self._fixed, self._counter)
-        return self._form.pack(self._counter, self._fixed)
+        return self._of(self._counter)
 
     def next(self) -> bytes:
         """Return a nonce never returned before; raises ProtocolError when they are used up."""
-        if self._counter == self._first and self._started:
+        counter = self._counter
+        if counter == self._first and self._started:
             raise ProtocolError("nonces are used up")
         self._started = True
-        nonce = self.peek()
-        self._counter = (self._counter + 1) & self._mask
-        return nonce
+        self._counter = (counter + 1) & self._mask
+        return self._of(counter)
 
 
 class SecureRev1:
