@@ -66,15 +66,28 @@ def machine(
 
 def prepare(root: Path, cluster: Cluster) -> None:
     """What an administrator writes: keys, ceph.conf, a line of fstab, the units of the documentation."""
-    for path in ("etc/ceph", "etc/cephmonfs", "mnt/ceph", "mnt/auto", "mnt/fstab", "mnt/service"):
+    for path in (
+        "etc/ceph",
+        "etc/cephmonfs",
+        "mnt/ceph",
+        "mnt/auto",
+        "mnt/fstab",
+        "mnt/service",
+        "mnt/boot",
+        "mnt/served",
+    ):
         (root / path).mkdir(parents=True)
-    for path in ("etc/ceph/monitor.secret", "etc/cephmonfs/t.secret"):
+    for path in ("etc/ceph/monitor.secret", "etc/cephmonfs/t.secret", "etc/cephmonfs/boot.secret"):
         (root / path).write_text(cluster.keys["client.df"] + "\n")
         (root / path).chmod(0o600)
     monitors = cluster.source().removesuffix(":/")
     (root / "etc/ceph/ceph.conf").write_text(f"[global]\nmon_host = {monitors}\n")
     (root / "etc/cephmonfs/t.conf").write_text("SOURCE=df@\nDIR=/mnt/service\nOPTIONS=\n")
+    (root / "etc/cephmonfs/boot.conf").write_text("SOURCE=df@\nDIR=/mnt/served\nOPTIONS=\n")
     units = root / "etc/systemd/system"
+    (units / "multi-user.target.wants").mkdir(exist_ok=True)
+    wanted = units / "multi-user.target.wants" / "cephmonfs@boot.service"
+    wanted.symlink_to("/usr/lib/systemd/system/cephmonfs@.service")
     mount = (UNITS / "mnt-ceph.mount").read_text().replace("monitor@", "df@")
     automount = (UNITS / "mnt-ceph.automount").read_text()
     (units / "mnt-ceph.mount").write_text(mount)
@@ -85,8 +98,9 @@ def prepare(root: Path, cluster: Cluster) -> None:
     quick.mkdir()
     (quick / "quick.conf").write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}\nRestartSec=1\n")
     options = f"noauto,_netdev,x-systemd.automount,x-systemd.idle-timeout={IDLE_S},x-systemd.mount-timeout=90"
-    line = f"{monitors}:/ /mnt/fstab cephmon name=df,secretfile=/etc/ceph/monitor.secret,{options} 0 0\n"
-    (root / "etc/fstab").write_text(line)
+    lines = f"{monitors}:/ /mnt/fstab cephmon name=df,secretfile=/etc/ceph/monitor.secret,{options} 0 0\n"
+    lines += "df@ /mnt/boot cephmon _netdev,nofail,secretfile=/etc/ceph/monitor.secret 0 0\n"
+    (root / "etc/fstab").write_text(lines)
 
 
 def journal(machine: Booted, unit: str, since: str = "") -> list[tuple[int, str]]:
@@ -104,6 +118,18 @@ def cursor(machine: Booted) -> str:
 
 def mounted(machine: Booted, where: str, kind: str = "fuse.cephmon") -> bool:
     return re.search(rf"^\S+ \S+ \S+ \S+ {where} .* - {kind} ", machine.mounts(), re.MULTILINE) is not None
+
+
+def test_what_the_boot_brings_up(machine: Booted, pacific: Cluster) -> None:
+    """First of all: a line of fstab and an enabled service; both are stopped for what follows."""
+    units = {"/mnt/boot": "mnt-boot.mount", "/mnt/served": "cephmonfs@boot.service"}
+    for where, unit in units.items():
+        until(lambda unit=unit: machine.show(unit, "ActiveState") == "active")  # type: ignore[misc]
+        assert machine.out("cat", f"{where}/fsid") == pacific.fsid
+    machine("systemctl", "stop", *units.values())
+    for where in units:
+        assert not mounted(machine, where)
+    until(lambda: not machine.processes("mount.cephmon"), 5)
 
 
 # ---- mounts
