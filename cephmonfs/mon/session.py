@@ -169,6 +169,7 @@ class MonSession:
         self._following = Following(config.fsid, config.fs, config.pool, self._journal)
         self._space = Space(self._journal)
         self._requests = Requests()
+        self._late_after_s = {kind: max(config.late_after_s, own_s) for kind, own_s in LATE_AFTER_S.items()}
         self._gathered_by = 0.0
         self._probe: _Probe | None = None
         self._statfs_denied = False
@@ -538,14 +539,14 @@ class MonSession:
 
     def _request_late(self, link: Link) -> float:
         """When this link is late with a request, if it stays silent; never (inf) if it owes none."""
-        if self._requests.empty:
-            return math.inf
-        after = self._config.late_after_s
         late = math.inf
         for request in self._requests.pending():
             sent = request.sent.get(link.id)
-            if sent is not None and not request.optional and not (self._statfs_denied and request.kind is Kind.STATFS):
-                late = min(late, sent + max(after, LATE_AFTER_S[request.kind]))
+            if sent is None or request.optional or (self._statfs_denied and request.kind is Kind.STATFS):
+                continue
+            due = sent + self._late_after_s[request.kind]
+            if due < late:
+                late = due
         return late
 
     def _first_late(self) -> float | None:
