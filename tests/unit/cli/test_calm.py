@@ -111,7 +111,7 @@ def follow(world: World, heard: Heard, seconds: int) -> None:
     client = MonClient.__new__(MonClient)
     client.__dict__.update(_remember=None, _generation=1, _state=None, _session=world.session)
     client.now = lambda: world.stamp  # type: ignore[method-assign]
-    client._change, client._hunting = trio.Event(), trio.Event()
+    client._watchers, client._hunting = trio.lowlevel.ParkingLot(), trio.Event()
     for _ in range(seconds):
         world.run(1)
         heard.now = world.now
