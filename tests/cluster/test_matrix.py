@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ClusterFactory
+from tests.support import asking
+from tests.support.asking import Question
 from tests.support.cluster import RELEASES, SUITES, Cluster, KeyType
 from tests.support.helper import Mounted, helper, is_mounted, processes
 
@@ -33,9 +38,10 @@ class Table:
     def __init__(self) -> None:
         self.versions: dict[str, str] = {}
         self.cells: dict[tuple[str, KeyType, str], Checks] = {}
+        self.commands: dict[str, Commands] = {}
 
     def complete(self) -> bool:
-        return len(self.cells) == len(ROWS) * len(MODES)
+        return len(self.cells) == len(ROWS) * len(MODES) and len(self.commands) == len(RELEASES)
 
     def text(self) -> str:
         lines = [
@@ -52,7 +58,20 @@ class Table:
             where = f"{release.capitalize()} (Debian {SUITES[release]})"
             lines.append(f"| {where} | {self.versions[release]} | {key_type} | {' | '.join(cells)} |")
         names = ", ".join(f"`{name}`" for name in next(iter(self.cells.values())))
-        return "\n".join([*lines, "", f"*all* stands for: {names}.", "", _NOTES])
+        lines += ["", f"*all* stands for: {names}.", "", _NOTES]
+        return "\n".join([*lines, *self._commands(), "", _COMMANDS_NOTES])
+
+    def _commands(self) -> Iterator[str]:
+        yield "## Commands below `ceph/`\n"
+        yield "| release | described | read only, no argument, not the mgr's | of these answered | secret | as files |"
+        yield "| --- | --- | --- | --- | --- | --- |"
+        for release, found in self.commands.items():
+            counts = (found.described, len(found.candidates), len(found.answered), len(found.secret), len(found.shown))
+            yield f"| {release.capitalize()} | {' | '.join(map(str, counts))} |"
+        yield ""
+        everything = list(self.commands.values())
+        yield f"- Answered, but of `config`, and so no files: {_names(one.secret for one in everything)}."
+        yield f"- Refused, and so no files: {_names(one.refused for one in everything)}."
 
     def _cell(self, release: str, key_type: KeyType, mode: str) -> str:
         checks = self.cells[release, key_type, mode]
@@ -72,6 +91,35 @@ that it is open, in the mode asked for.
   Pacific and Tentacle.
 - A newer release is no error: unknown fields of maps are skipped, unknown bits are shown as numbers.
 """
+
+
+_COMMANDS_NOTES = """\
+Asked with a key of `mon 'allow r'`. Each file was compared with what `ceph -o FILE` of that release writes, byte for
+byte, in both formats (Nautilus' `mon_status` aside, which is about the monitor that was asked). Only ages, times,
+counters and who is connected, which are others at each call, may differ.
+"""
+
+
+@dataclass
+class Commands:
+    """How many commands a release describes, and what becomes of those that could be files."""
+
+    described: int
+    candidates: list[str]
+    answered: list[str]  # by the monitors, in words
+    shown: list[str]  # what the mount lists
+
+    @property
+    def secret(self) -> list[str]:
+        return [words for words in self.answered if words.split()[0] in ("auth", "config", "config-key")]
+
+    @property
+    def refused(self) -> list[str]:
+        return [words for words in self.candidates if words not in self.answered]
+
+
+def _names(lists: Iterable[list[str]]) -> str:
+    return ", ".join(f"`{words}`" for words in sorted({words for one in lists for words in one}))
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +177,135 @@ def test_cell(row: tuple[Cluster, KeyType], mode: str, table: Table, tmp_path: P
                 break
         checks.update(found)
     assert all(checks.values()), checks
+
+
+# ---- every command's file, every map's file
+
+# What is another at each call, and why.
+_MOVES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rb'\b(age|since) [\w.]+|"quorum_age":\d+',  # how long the quorum, an OSD, an MDS has been like that
+        rb'"(timestamp|skew|latency)":\s*[^,}]+',  # when a report was made; the monitors' clocks, measured anew
+        rb',?\s*"client":\s*\[[^\]]*\]|"num":\s*\d+',  # features of those connected, and who asks is one
+        rb'\d+(\.\d+)? [KMG]iB|"\w*(bytes|kb|percent|ratio|used)\w*":[\d.e-]+',  # OSDs report what they use
+        rb'"(last_|modified|stamp|seq|version|beacon)\w*":[^,}]+|"\w*(_committed|_pn)":\s*\d+',  # what came in between
+    )
+)
+
+
+_OF_ONE_MONITOR = ("mon_status",)  # of Nautilus; each monitor answers for itself, and the other program has another
+
+
+def still(data: bytes | None) -> bytes:
+    data = data or b""
+    for pattern in _MOVES:
+        data = pattern.sub(b"", data)
+    return data
+
+
+def _around(mine: bytes, theirs: bytes) -> tuple[bytes, bytes]:
+    """Return where they begin to differ."""
+    at = next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
+    return mine[max(0, at - 60) : at + 60], theirs[max(0, at - 60) : at + 60]
+
+
+def _file(words: str, form: str) -> str:
+    return words.replace(" ", "/") + (".json" if form == "json" else "")
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError as exc:  # what the monitors refuse: the first reader is told, and then it is not there
+        if exc.errno not in (errno.ENOENT, errno.ENODATA):
+            raise
+        return None
+
+
+def _candidates(descriptions: dict[str, dict[str, object]]) -> Iterator[str]:
+    for entry in descriptions.values():
+        signature, flags = entry["sig"], entry["flags"]
+        assert isinstance(signature, list)
+        assert isinstance(flags, int)
+        needed = [arg for arg in signature if isinstance(arg, dict) and str(arg.get("req", True)).lower() != "false"]
+        if not needed and not set(str(entry["perm"])) & set("wx") and not flags & 8:
+            yield " ".join(word for word in signature if isinstance(word, str))
+
+
+@pytest.fixture(scope="module")
+def unread(any_release: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+    options = ("name=df", f"secretfile={any_release.write_secret('client.df')}", "refresh=0")
+    with Mounted(any_release.source(), tmp_path_factory.mktemp("matrix"), *options) as mounted:
+        yield mounted
+
+
+def test_each_command_is_a_file_and_that_is_its_answer(any_release: Cluster, unread: Mounted, table: Table) -> None:
+    """By librados; with `make compatibility` by the `ceph` program."""
+    ask = asking.ceph if os.environ.get("CEPHMONFS_COMPATIBILITY") else asking.librados
+    ((_, reply),) = asking.librados(any_release, "client.df", [("get_command_descriptions", "json")])
+    descriptions = json.loads(reply)
+    candidates = sorted(set(_candidates(descriptions)))
+    todo = [(words, form) for words in candidates for form in ("plain", "json")]
+    shown: list[Question] = []
+    answered: set[str] = set()
+    contents: dict[Question, bytes | None] = {}
+    replies: dict[Question, tuple[int, bytes]] = {}
+    for _ in range(3):  # what moved in between, and is not known to, stands still at last
+        contents = {question: _read(unread.path / "ceph" / _file(*question)) for question in todo}
+        replies = dict(zip(todo, asking.librados(any_release, "client.df", todo), strict=True))
+        answered |= {words for (words, _), (result, _) in replies.items() if result >= 0}
+        shown += [question for question in todo if contents[question] is not None and question not in shown]
+        if ask is not asking.librados:
+            replies |= dict(zip(shown, ask(any_release, "client.df", shown), strict=True))
+        compared = [q for q in todo if contents[q] is not None and q[0] not in _OF_ONE_MONITOR]
+        todo = [question for question in compared if still(contents[question]) != still(replies[question][1])]
+        if not todo:
+            break
+    assert not todo, [(q, *_around(still(contents[q]), still(replies[q][1]))) for q in todo]
+    listed = {str(path.relative_to(unread.path / "ceph")) for path in unread.path.glob("ceph/**/*") if path.is_file()}
+    found = Commands(len(descriptions), candidates, sorted(answered), sorted({words for words, _ in shown}))
+    once = {f"{words}.json".replace(" ", "/") for words in ("mon getmap", "osd getmap", "osd getcrushmap")}
+    wanted = {_file(words, form) for words in answered - set(found.secret) for form in ("plain", "json")}
+    assert listed == {_file(*question) for question in shown} == wanted - once
+    table.commands[any_release.release] = found
+
+
+def test_each_map_is_a_file_and_that_is_what_ceph_says(any_release: Cluster, unread: Mounted) -> None:
+    dumps = ("mon dump", "fs dump", "osd dump", "mgr dump", "osd stat")
+    questions = [*((words, "json") for words in dumps), ("fs dump", "plain"), ("mon dump", "plain")]
+    shared = any_release.directory / "shown.bin"
+    for name in ("monmap", "osdmap", "fsmap", "mgrmap", "mdsmap"):
+        unread.wait_for(f"epoch/{name}", r"\d+")
+    replies = asking.librados(any_release, "client.df", questions)
+    mons, filesystems, osds, mgrs, counts = (json.loads(data) for _, data in replies[: len(dumps)])
+    fs_text, mon_text = (data.decode() for _, data in replies[len(dumps) :])
+    mdsmap = filesystems["filesystems"][0]["mdsmap"]
+    epochs = {"monmap": mons, "fsmap": filesystems, "osdmap": osds, "mgrmap": mgrs, "mdsmap": mdsmap}
+    for name, dump in epochs.items():
+        unread.wait_for(f"epoch/{name}", str(dump["epoch"]))
+    assert unread.text("monmap") == mon_text
+    assert unread.json("monmap.json") == mons
+    assert unread.json("mdsmap.json") == mdsmap
+    text = unread.text("mdsmap").splitlines()
+    assert text[0] == f"epoch {mdsmap['epoch']}"
+    assert set(filter(None, text[1:])) <= set(fs_text.splitlines())
+    shown = unread.json("osdmap.json")
+    summary = osds | {key: counts.get("osdmap", counts)[key] for key in shown if key.startswith("num_")}
+    pools = {
+        pool["pool"]: pool | {"application_metadata": list(pool["application_metadata"])} for pool in osds["pools"]
+    }
+    for pool in shown.pop("pools"):
+        assert pool == {key: pools[pool["pool"]][key] for key in pool}
+    assert shown == {key: summary[key] for key in shown}
+    assert unread.text("osdmap").startswith(f"epoch {osds['epoch']}\n")
+    for tool in ("monmap", "osdmap"):
+        printed = []
+        for source in (f"maps/{tool}.bin", f"ceph/{tool[:3]}/getmap"):
+            shared.write_bytes((unread.path / source).read_bytes())
+            printed.append(any_release.runner.run([f"{tool}tool", "--print", str(shared)]).stdout)
+        assert printed[0] == printed[1]
+        assert f"epoch {epochs[tool]['epoch']}\n" in printed[0]
 
 
 # ---- what the monitors' settings leave to choose
