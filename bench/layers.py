@@ -3,6 +3,7 @@
     python -m bench.layers memory DIR              pyfuse3 alone: a mount that answers from memory
     python -m bench.layers fs DIR                  our file system on a session that answers from memory
     python -m bench.layers client WHERE MODE N     MonClient in trio, no mount: N statfs one after the other
+    python -m bench.layers joined WHERE MODE N M   file system on MonClient, no mount: N statfs by M callers at a time
     python -m bench.layers session WHERE MODE N    MonSession on a blocking socket: no trio either
     python -m bench.layers crypto N                what AES-GCM costs for the frames of one statfs
 
@@ -121,6 +122,33 @@ async def client(where: Where, mode: Mode, count: int) -> dict[str, float]:
         return _result(took, time.thread_time() - cpu)
 
 
+async def joined(where: Where, mode: Mode, count: int, callers: int) -> dict[str, float]:
+    """All that is ours: by CPU time, for wall time is the monitor's and other programs' as well."""
+    async with open_client(where.config(mode), where.resolve) as running:
+        await running.wait_open()
+        await trio.sleep(0.3)
+        operations = make_operations(running, FsSettings())
+        context = pyfuse3.RequestContext()
+
+        async def caller() -> None:
+            for _ in range(count // callers):
+                await operations.statfs(context)
+
+        async with trio.open_nursery() as background:
+            await background.start(operations.run)
+            await operations.statfs(context)  # the counter begins with the first
+            asked = running.snapshot().counters["statfs"]
+            cpu = time.process_time()
+            async with trio.open_nursery() as nursery:
+                for _ in range(callers):
+                    nursery.start_soon(caller)
+            calls = count // callers * callers
+            cpu = time.process_time() - cpu
+            asked = running.snapshot().counters["statfs"] - asked
+            background.cancel_scope.cancel()
+        return {"cpu_us": cpu / calls * 1e6, "requests": asked / calls}
+
+
 def session(where: Where, mode: Mode, count: int) -> dict[str, float]:
     """Without trio; the time between `send` and the reply is the monitor's, the network's and the scheduler's."""
 
@@ -220,6 +248,8 @@ def main() -> None:
             trio.run(fs, rest[0])
         case "client":
             result = trio.run(client, _where(), Mode(rest[0]), int(rest[1]))
+        case "joined":
+            result = trio.run(joined, _where(), Mode(rest[0]), int(rest[1]), int(rest[2]))
         case "session":
             result = session(_where(), Mode(rest[0]), int(rest[1]))
         case "crypto":
