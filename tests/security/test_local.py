@@ -157,7 +157,14 @@ def test_words_in_the_source_do_not_become_options(tmp_path: Path) -> None:
         resolve("10.0.0.1:/", str(tmp_path), ["name=a;b c\\"], LocalMachine(), sloppy=True)
     who = SimpleNamespace(id="a,suid,dev b\\,fd=3\n")
     config = SimpleNamespace(
-        fsid=None, demo=None, entity=who, allow_other=False, auto_unmount=False, run_as=None, mountpoint="/"
+        fsid=None,
+        demo=None,
+        entity=who,
+        allow_other=False,
+        auto_unmount=False,
+        run_as=None,
+        mountpoint="/",
+        handed=None,
     )
     options = fuse_options(config, SimpleNamespace(fsid=""))  # type: ignore[arg-type]
     (name,) = [option for option in options if option.startswith("fsname=")]
