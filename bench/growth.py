@@ -19,8 +19,8 @@ from typing import Final
 from bench.embedded import embedded
 from bench.machine import Process, load, module, say
 from bench.peers import CephFuse, Librados, Ours, cluster, mons_received
-from tests.support.cluster import ClusterError
 from tests.support.helper import Mounted, forget, is_mounted, wait_gone
+from tests.support.release import ClusterError
 
 MONS: Final = (1, 3, 5, 7, 11, 15, 21, 31)
 OSDS: Final = (1, 10, 100, 300, 1000, 3000, 10000)

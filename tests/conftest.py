@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cluster import RELEASES, Cluster, ClusterUnavailable
+from tests.support.cluster import Cluster
+from tests.support.release import RELEASES, ClusterUnavailable
 
 # Set by CI: a test that cannot run for want of a cluster or of FUSE is a failure there, not a skip.
 _REQUIRE = bool(os.environ.get("CEPHMONFS_REQUIRE_ALL"))

@@ -21,7 +21,8 @@ from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient, open_client
 from cephmonfs.wire.cursor import Cursor
 from tests.conftest import ClusterFactory
-from tests.support.cluster import RELEASES, Cluster, new_key
+from tests.support.cluster import Cluster
+from tests.support.release import RELEASES, new_key
 from tests.support.wire import Wire, endpoint, identity
 
 LEGACY = (Mode.LEGACY,)

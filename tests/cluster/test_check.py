@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import ClusterFactory
-from tests.support.cluster import FAST_ELECTIONS, Cluster, new_key
+from tests.support.cluster import FAST_ELECTIONS, Cluster
 from tests.support.helper import CEPHMONFS, HELPER, ROOT, forget, processes, run
+from tests.support.release import new_key
 
 pytestmark = pytest.mark.fuse
 

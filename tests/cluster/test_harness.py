@@ -15,7 +15,8 @@ import pytest
 
 from tests.conftest import ClusterFactory
 from tests.support import chroot
-from tests.support.cluster import FAST_ELECTIONS, RELEASES, Cluster, new_key
+from tests.support.cluster import FAST_ELECTIONS, Cluster
+from tests.support.release import RELEASES, new_key
 
 
 def test_whole_cluster(any_release: Cluster) -> None:

@@ -38,8 +38,9 @@ from cephmonfs.msgr.v1 import ConnectionV1
 from cephmonfs.runtime.client import MonClient, open_client
 from cephmonfs.wire.cursor import Cursor
 from tests.conftest import ClusterFactory
-from tests.support.cluster import RELEASES, Cluster, MonAddrs
+from tests.support.cluster import Cluster, MonAddrs
 from tests.support.record_msgr1 import FORMS
+from tests.support.release import RELEASES
 from tests.support.wire import Wire, endpoint, identity
 
 ENTITY = "client.df"

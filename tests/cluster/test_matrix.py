@@ -19,8 +19,9 @@ import pytest
 from tests.conftest import ClusterFactory
 from tests.support import asking
 from tests.support.asking import Question
-from tests.support.cluster import RELEASES, SUITES, Cluster, KeyType
+from tests.support.cluster import Cluster
 from tests.support.helper import Mounted, helper, is_mounted, processes
+from tests.support.release import RELEASES, SUITES, KeyType
 
 pytestmark = pytest.mark.fuse
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import Cluster, new_key
+from tests.support.cluster import Cluster
 from tests.support.helper import HELPER, Mounted, helper, is_mounted, processes, run, wait_gone
+from tests.support.release import new_key
 
 pytestmark = pytest.mark.fuse
 

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import ClusterFactory
-from tests.support.cluster import Cluster, new_key
+from tests.support.cluster import Cluster
 from tests.support.helper import CEPHMONFS, ROOT, Mounted, is_mounted, processes, run
+from tests.support.release import new_key
 
 pytestmark = pytest.mark.fuse
 

@@ -21,9 +21,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ClusterFactory
-from tests.support.cluster import Cluster, new_key
+from tests.support.cluster import Cluster
 from tests.support.dnsserver import DnsServer, resolv_conf
 from tests.support.helper import HELPER, forget, is_mounted, processes, run
+from tests.support.release import new_key
 
 pytestmark = pytest.mark.fuse
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Self
 
 from tests.support import chroot
-from tests.support.cluster import Cluster, Runner
+from tests.support.cluster import Cluster
+from tests.support.release import Runner
 
 TOP = Path(__file__).parents[2]
 _PROBER = Path(__file__).parent / "prober.py"

@@ -22,7 +22,8 @@ from typing import Any
 from tests.reliability import clients, exact, faults
 from tests.reliability.clients import Client, Mount, Prober
 from tests.reliability.measure import figures, quantile
-from tests.support.cluster import Cluster, ClusterUnavailable
+from tests.support.cluster import Cluster
+from tests.support.release import ClusterUnavailable
 
 
 @contextlib.contextmanager

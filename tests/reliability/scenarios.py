@@ -19,7 +19,8 @@ from tests.reliability.clients import Client
 from tests.reliability.control import Control
 from tests.reliability.faults import FAULTS, Fault, Place
 from tests.reliability.measure import during, figures
-from tests.support.cluster import Cluster, ClusterUnavailable
+from tests.support.cluster import Cluster
+from tests.support.release import ClusterUnavailable
 
 _NODES = {"clients": "10.9.0.1", "a": "10.9.0.11", "b": "10.9.0.12", "c": "10.9.0.13"}
 _BEFORE_S = 2.0

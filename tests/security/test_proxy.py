@@ -24,7 +24,8 @@ from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient, open_client
 from tests.security.harness import cpu_seconds
 from tests.security.proxy import KINDS, Proxy, proxies
-from tests.support.cluster import RELEASES, Cluster
+from tests.support.cluster import Cluster
+from tests.support.release import RELEASES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -24,8 +24,9 @@ from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.wire.crypto import Secret
 from tests.fakemon import monitor as fm
 from tests.security.harness import attacked
-from tests.support.cluster import Cluster, new_key
+from tests.support.cluster import Cluster
 from tests.support.helper import CEPHMONFS, Mounted, helper, processes, run
+from tests.support.release import new_key
 
 PACKAGE = Path(cephmonfs.__file__).parent
 

@@ -14,51 +14,29 @@ Everything lies below one directory: `ceph.conf`, key rings, `data/`, `run/` (ad
 
 from __future__ import annotations
 
-import argparse
-import base64
 import contextlib
 import dataclasses
-import functools
 import json
 import os
-import random
-import re
-import secrets
 import shutil
-import signal
-import socket
-import struct
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Literal, Self
 
 from tests.support import chroot
-
-KeyType = Literal["aes", "aes256k"]
-Json = Any  # what `ceph -f json` prints; tests know its shape better than a type could say
-
-SUITES: Mapping[str, str] = {
-    "nautilus": "bullseye",
-    "pacific": "bookworm",
-    "reef": "trixie",
-    "tentacle": "forky",
-}
-RELEASES = tuple(SUITES)
-_NUMBERS: Mapping[str, int] = {"nautilus": 14, "pacific": 16, "reef": 18, "tentacle": 20}
+from tests.support.cephconf import default_conf
+from tests.support.daemon import Daemon, Json, is_stopped, last_words
+from tests.support.ports import free_port
+from tests.support.release import NUMBERS, ClusterError, KeyType, Runner, new_key
 
 # For `conf`, where a test is not about how long Ceph takes: a lost monitor is noticed in 4 s instead of 15 s.
 FAST_ELECTIONS: Mapping[str, Mapping[str, str]] = {"mon": {"mon_election_timeout": "1", "mon_lease": "1.5"}}
 
-_KEY_TYPES: Mapping[KeyType, tuple[int, int]] = {"aes": (1, 16), "aes256k": (2, 32)}
 _MAX_SOCKET_PATH = 107  # sun_path less its NUL
-_PORTS = range(20000, 32000)  # below what the kernel gives to outgoing connections
 _STARTUP_S = 60.0
-_PROGRAMS = ("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-mds", "ceph", "monmaptool")
 
 # Runs inside the release's own Python: many monitor commands, one connection.
 _BATCH = """
@@ -82,14 +60,6 @@ for file in "$1"/*.pid; do
     case $(cat "/proc/$pid/comm" 2>/dev/null) in ceph-*) kill -KILL "$pid" ;; esac
 done
 """
-
-
-class ClusterUnavailable(RuntimeError):
-    """This machine cannot run that release; the text says why.  Tests skip on it."""
-
-
-class ClusterError(RuntimeError):
-    """A daemon or command of the cluster failed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,170 +88,6 @@ class MonAddrs:
         """`[v2:HOST:PORT,v1:HOST:PORT]`, as mon_host and monmaptool take it."""
         parts = [f"{kind}:{addr}" for kind, addr in (("v2", self.v2), ("v1", self.v1)) if addr is not None]
         return f"[{','.join(parts)}]"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Runner:
-    """How programs of one release are run: natively (`root` None) or inside a root."""
-
-    release: str
-    root: Path | None
-    shared: Path
-
-    def argv(self, argv: Sequence[str]) -> list[str]:
-        return list(argv) if self.root is None else chroot.enter(self.root, self.shared, argv)
-
-    def run(
-        self, argv: Sequence[str], *, check: bool = True, stdin: str = "", timeout_s: float = 60
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.argv(argv), input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout_s
-        )
-        if check and done.returncode != 0:
-            raise ClusterError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()[-2000:]}")
-        return done
-
-    @classmethod
-    def find(cls, release: str, shared: Path) -> Self:
-        if release not in SUITES:
-            raise ValueError(f"unknown release {release!r}: one of {', '.join(RELEASES)}")
-        if host_release() == release:
-            return cls(release, None, shared)
-        try:
-            return cls(release, chroot.ensure(SUITES[release]), shared)
-        except chroot.ChrootUnavailable as exc:
-            raise ClusterUnavailable(str(exc)) from exc
-
-
-@functools.cache
-def host_release() -> str | None:
-    """The release whose daemons this machine has installed, None if they are not all there."""
-    if any(shutil.which(program) is None for program in _PROGRAMS):
-        return None
-    text = subprocess.run(["ceph-mon", "--version"], capture_output=True, text=True).stdout
-    match = re.search(r"\) ([a-z]+) \(", text)
-    return match[1] if match else None
-
-
-def new_key(key_type: KeyType = "aes") -> str:
-    """A fresh key as key rings hold it: base64 of type, creation time, length, secret."""
-    number, length = _KEY_TYPES[key_type]
-    return base64.b64encode(
-        struct.pack("<HIIH", number, int(time.time()), 0, length) + secrets.token_bytes(length)
-    ).decode()
-
-
-class Daemon:
-    """One foreground daemon, a direct child of this process."""
-
-    def __init__(self, cluster: Cluster, kind: str, name: str, extra_args: Sequence[str] = ()) -> None:
-        self.cluster = cluster
-        self.kind = kind
-        self.name = name
-        self.extra_args = tuple(extra_args)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def __repr__(self) -> str:
-        return f"<{self.kind}.{self.name} pid={self.pid}>"
-
-    @property
-    def asok(self) -> Path:
-        return self.cluster.run_dir / f"{self.kind}.{self.name}.asok"
-
-    @property
-    def log_path(self) -> Path:
-        return self.cluster.log_dir / f"{self.kind}.{self.name}.log"
-
-    @property
-    def data_path(self) -> Path:
-        return self.cluster.directory / "data" / f"{self.kind}.{self.name}"
-
-    @property
-    def pid_path(self) -> Path:
-        return self.cluster.run_dir / f"{self.kind}.{self.name}.pid"
-
-    @property
-    def pid(self) -> int | None:
-        """The pid while it runs, else None."""
-        return self.process.pid if self.process is not None and self.process.poll() is None else None
-
-    def start(self, *once: str) -> None:
-        """Start it (again), with arguments for this time.  Returns at once; see `Cluster.wait_quorum`, `wait_until`."""
-        if self.pid is not None:
-            raise RuntimeError(f"{self!r} runs already")
-        self.asok.unlink(missing_ok=True)
-        argv = [f"ceph-{self.kind}", "-f", "-i", self.name, "-c", str(self.cluster.conf_path), *self.extra_args, *once]
-        with (self.cluster.log_dir / f"{self.kind}.{self.name}.out").open("ab") as out:
-            # A session of its own: Ctrl-C in the terminal is for the tests, which then end the daemons in order.
-            self.process = subprocess.Popen(
-                [*self.cluster.places.get(f"{self.kind}.{self.name}", ()), *self.cluster.runner.argv(argv)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
-        self.pid_path.write_text(f"{self.process.pid} {_start_time(self.process.pid)}\n")
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self.pid is None:
-            raise RuntimeError(f"{self.kind}.{self.name} does not run")
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def stop(self, timeout_s: float = 20) -> None:
-        """SIGTERM and wait; SIGKILL when that takes too long.  Fine if it does not run."""
-        if self.process is None:
-            return
-        if self.pid is not None:
-            self.process.terminate()
-            self.process.send_signal(signal.SIGCONT)
-        try:
-            self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.pid_path.unlink(missing_ok=True)
-
-    def kill(self) -> None:
-        """SIGKILL and wait: no goodbye to anyone; the kernel closes its sockets."""
-        if self.process is None:
-            return
-        self.process.kill()
-        self.process.wait()
-        self.pid_path.unlink(missing_ok=True)
-
-    def pause(self) -> None:
-        """SIGSTOP: its TCP connections live on and nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def admin_socket(self, *words: str, timeout_s: float = 10, **arguments: object) -> Json:
-        """One admin socket command, without starting a program: `admin_socket("config", "set", name, value)`.
-
-        For other commands the words are the prefix and keywords are its arguments.  Returns the parsed JSON reply,
-        or the text where it is none.
-        """
-        command: dict[str, object]
-        match words:
-            case ("config", "set", name, *values):
-                command = {"prefix": "config set", "var": name, "val": list(values)}
-            case ("config", "get", name):
-                command = {"prefix": "config get", "var": name}
-            case _:
-                command = {"prefix": " ".join(words)}
-        command |= {"format": "json", **arguments}
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(timeout_s)
-            sock.connect(str(self.asok))
-            sock.sendall(json.dumps(command).encode() + b"\0")
-            (length,) = struct.unpack(">I", _read_exactly(sock, 4))
-            reply = _read_exactly(sock, length).decode(errors="replace")
-        try:
-            return json.loads(reply)
-        except ValueError:
-            return reply
 
 
 class Cluster:
@@ -419,7 +225,7 @@ class Cluster:
         for number in range(mds):
             name = chr(ord("a") + number)
             self._others[f"mds.{name}"] = Daemon(self, "mds", name)
-        self._conf = _default_conf(self, auth)
+        self._conf = default_conf(self, auth)
         for key, value in conf.items():
             if isinstance(value, str):
                 self._conf["global"][key.replace(" ", "_")] = value
@@ -451,7 +257,7 @@ class Cluster:
             status = daemon.admin_socket("mon_status", timeout_s=2)
             if not isinstance(status, dict) or len(status["quorum"]) != len(self._mons):
                 return False
-            if status["monmap"]["min_mon_release"] != _NUMBERS[self.release]:
+            if status["monmap"]["min_mon_release"] != NUMBERS[self.release]:
                 return False
         return True
 
@@ -649,8 +455,8 @@ class Cluster:
     def _new_mon(self, name: str) -> MonAddrs:
         used = {port for addrs, _ in self._mons.values() for port in (addrs.v2_port, addrs.v1_port)}
         ip = self._ips[len(self._mons) % len(self._ips)]
-        v2 = _free_port(ip, used) if self._msgr2 else None
-        v1 = _free_port(ip, used | {v2}) if self._msgr1 else None
+        v2 = free_port(ip, used) if self._msgr2 else None
+        v1 = free_port(ip, used | {v2}) if self._msgr1 else None
         addrs = MonAddrs(name, ip, v2, v1)
         self._mons[name] = addrs, Daemon(self, "mon", name)
         return addrs
@@ -707,7 +513,7 @@ class Cluster:
                 problem = exc
             for daemon in self.daemons():
                 if daemon.process is not None and daemon.pid is None and daemon.pid_path.exists():
-                    raise ClusterError(f"{daemon!r} ended with {daemon.process.returncode}: {_tail(daemon)}")
+                    raise ClusterError(f"{daemon!r} ended with {daemon.process.returncode}: {last_words(daemon)}")
             if time.monotonic() > deadline:
                 raise ClusterError(f"no {what} within {timeout_s:g} s (last problem: {problem}) in {self.directory}")
             time.sleep(0.05)
@@ -719,7 +525,7 @@ class Cluster:
         """
         views: dict[str, list[str]] = {}
         for name, (_, daemon) in self._mons.items():
-            if daemon.pid is None or _is_stopped(daemon.pid):
+            if daemon.pid is None or is_stopped(daemon.pid):
                 continue
             try:
                 status = daemon.admin_socket("mon_status", timeout_s=2)
@@ -748,77 +554,6 @@ class Cluster:
         self.wait_until(lambda: self.command("health")["status"] in wanted, f"health {wanted}", timeout_s)
 
 
-def _default_conf(cluster: Cluster, auth: str) -> dict[str, dict[str, str]]:
-    directory = cluster.directory
-    families = {":" in addrs.ip for addrs in cluster.mon_addrs().values()}
-    return {
-        "global": {
-            "fsid": cluster.fsid,
-            "mon_host": cluster.mon_host,
-            "auth_cluster_required": auth,
-            "auth_service_required": auth,
-            "auth_client_required": auth,
-            "auth_allow_insecure_global_id_reclaim": "false",
-            "ms_bind_ipv4": str(False in families).lower(),
-            "ms_bind_ipv6": str(True in families).lower(),
-            "run_dir": str(cluster.run_dir),
-            "crash_dir": str(directory / "log"),
-            "log_to_stderr": "false",
-            "err_to_stderr": "true",
-            "log_to_file": "true",
-            "mon_cluster_log_to_file": "false",
-            "log_max_recent": "500",
-            "mon_allow_pool_size_one": "true",
-            "mon_allow_pool_delete": "true",
-            "osd_pool_default_size": "1",
-            "osd_pool_default_min_size": "1",
-            "osd_pool_default_pg_autoscale_mode": "off",
-            "osd_crush_chooseleaf_type": "0",
-            "osd_crush_update_on_start": "true",
-        },
-        "client": {
-            # A program that a test runs must not drop sockets and logs into the system's folders.
-            "keyring": str(cluster.admin_keyring),
-            "log_file": "",
-            "admin_socket": "",
-        },
-        "mon": _daemon_conf(cluster, "mon")
-        | {
-            "mon_data_avail_warn": "1",
-            "mon_data_avail_crit": "0",
-            "mon_warn_on_pool_no_redundancy": "false",
-            "mon_warn_on_legacy_crush_tunables": "false",
-            "mon_initial_members": "",
-            "mon_osd_initial_require_min_compat_client": "luminous",
-            "mon_election_timeout": "5",
-            "ms_bind_msgr1": str(cluster._msgr1).lower(),
-            "ms_bind_msgr2": str(cluster._msgr2).lower(),
-        },
-        "mgr": _daemon_conf(cluster, "mgr")
-        | {"mgr_stats_period": "1", "mgr_tick_period": "1", "mgr_initial_modules": ""},
-        "osd": _daemon_conf(cluster, "osd")
-        | {
-            "osd_objectstore": "memstore",
-            "memstore_device_bytes": str(4 << 30),
-            "osd_class_load_list": "*",
-            "osd_op_num_shards": "1",
-            "osd_mclock_skip_benchmark": "true",
-            "mgr_stats_period": "1",
-        },
-        "mds": _daemon_conf(cluster, "mds"),
-    }
-
-
-def _daemon_conf(cluster: Cluster, kind: str) -> dict[str, str]:
-    data = cluster.directory / "data" / f"{kind}.$id"
-    return {
-        f"{kind}_data": str(data),
-        "keyring": str(data / "keyring"),
-        "admin_socket": str(cluster.run_dir / "$type.$id.asok"),
-        "log_file": str(cluster.log_dir / "$type.$id.log"),
-    }
-
-
 def _keyring(entity: str, key: str, caps: Mapping[str, str]) -> str:
     return f"[{entity}]\n\tkey = {key}\n" + "".join(f'\tcaps {who} = "{what}"\n' for who, what in caps.items())
 
@@ -828,170 +563,3 @@ def _private(path: Path) -> Iterator[IO[str]]:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         yield file
-
-
-def _read_exactly(sock: socket.socket, length: int) -> bytes:
-    data = b""
-    while len(data) < length:
-        more = sock.recv(length - len(data))
-        if not more:
-            raise ConnectionError("admin socket closed early")
-        data += more
-    return data
-
-
-_given: dict[int, float] = {}  # port -> when; between this and its daemon's bind others must not get it
-_GIVEN_FOR_S = 60.0
-
-
-def _free_port(ip: str, used: Iterable[int | None]) -> int:
-    """A port that nobody has: not bound, not given to another cluster of this process, and first of all from this
-    process's own part of the range, as several test runs may share the machine.
-    """
-    now = time.monotonic()
-    taken = {*used, *(port for port, at in list(_given.items()) if now - at < _GIVEN_FOR_S)}
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    part = len(_PORTS) // 40
-    first = _PORTS.start + os.getpid() % 40 * part
-    for port in [*random.sample(range(first, first + part), part), *random.sample(_PORTS, 200)]:
-        if port in taken:
-            continue
-        with socket.socket(family) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind((ip, port))
-            except OSError:
-                continue
-        _given[port] = now
-        return port
-    raise ClusterUnavailable(f"no free port on {ip}")
-
-
-def _stat_fields(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat: with the pid it names a process for good.  Survives exec."""
-    try:
-        return _stat_fields(pid)[19]
-    except OSError:
-        return "0"
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        return _stat_fields(pid)[0] in "Tt"
-    except OSError:
-        return False
-
-
-def _tail(daemon: Daemon) -> str:
-    texts = []
-    for path in (daemon.log_path.with_suffix(".out"), daemon.log_path):
-        with contextlib.suppress(OSError):
-            texts += path.read_text(errors="replace").splitlines()[-10:]
-    return "\n".join(texts)
-
-
-# --- the program behind `make cluster` --------------------------------------------------------------------------------
-
-
-def down(directory: Path) -> int:
-    """End the daemons recorded in `directory`, and only those: pid and start time must both fit."""
-    ended = 0
-    for file in sorted((directory / "run").glob("*.pid")):
-        pid, started = file.read_text().split()
-        if _start_time(int(pid)) == started != "0":
-            os.kill(int(pid), signal.SIGKILL)
-            ended += 1
-        file.unlink()
-    for root in chroot.cache_dir().glob("*/.cephmonfs-recipe"):
-        chroot.forget(root.parent, directory)
-    return ended
-
-
-def _up(options: argparse.Namespace) -> None:
-    directory = Path(options.dir).resolve()
-    if list((directory / "run").glob("*.pid")):
-        sys.exit(f"cluster: one is in {directory} already; end it first: make cluster-down DIR={options.dir}")
-    if (directory / "ceph.conf").exists():
-        shutil.rmtree(directory)
-    elif directory.exists() and any(directory.iterdir()):
-        sys.exit(f"cluster: {directory} is not empty and not one of ours")
-    began = time.monotonic()
-    small = options.mons_only
-    cluster = Cluster.create(
-        release=options.release,
-        directory=directory,
-        mons=options.mons,
-        mgr=not small,
-        osds=0 if small else 1,
-        mds=0 if small else 1,
-        watchdog=False,
-    )
-    secret = cluster.write_secret("client.df")
-    mounting = f"mount -t cephmon {cluster.source()} /mnt -o name=df,secretfile={secret}"
-    print(f"{options.release} is up after {time.monotonic() - began:.1f} s, fsid {cluster.fsid}, in {directory}")
-    for name, addrs in cluster.mon_addrs().items():
-        print(f"  mon.{name}  {addrs.addrvec}")
-    print(f"try:   {mounting}")
-    print(f"ceph:  {_ceph_line(cluster)}")
-    print(f"end:   make cluster-down DIR={options.dir}")
-
-
-def _ceph_line(cluster: Cluster) -> str:
-    words = ["ceph", "-c", str(cluster.conf_path), "-s"]
-    if cluster.runner.root is None:
-        return " ".join(words)
-    return f"tools/cluster ceph --dir {cluster.directory} -- -s"
-
-
-def _ceph(options: argparse.Namespace) -> None:
-    directory = Path(options.dir).resolve()
-    release = (directory / "release").read_text().strip()
-    words = [word for word in options.words if word != "--"]
-    argv = ["ceph", "-c", str(directory / "ceph.conf"), "--keyring", str(directory / "admin.keyring"), *words]
-    sys.exit(subprocess.call(Runner.find(release, directory).argv(argv)))
-
-
-def _where(release: str) -> str:
-    try:
-        return f"{release}: {Runner.find(release, Path('/tmp')).root or 'installed on this machine'}"
-    except ClusterUnavailable as exc:
-        return f"{release}: none here: {exc}"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="tools/cluster", description="A real throw-away Ceph cluster on loopback.")
-    sub = parser.add_subparsers(dest="what", required=True)
-    up = sub.add_parser("up", help="start one; it stays until `down`")
-    up.add_argument("--release", choices=RELEASES, default="pacific")
-    up.add_argument("--mons", type=int, default=3)
-    up.add_argument("--mons-only", action="store_true", help="no mgr, OSD and MDS: up in a second")
-    end = sub.add_parser("down", help="end it")
-    run = sub.add_parser("ceph", help="the ceph program of its release, as client.admin")
-    run.add_argument("words", nargs=argparse.REMAINDER)
-    build = sub.add_parser("chroots", help="see that every release is there; builds the missing roots, once")
-    for one in (up, end, run):
-        one.add_argument("--dir", default="./cluster")
-    del build
-    options = parser.parse_args(arguments)
-    try:
-        match options.what:
-            case "up":
-                _up(options)
-            case "down":
-                print(f"cluster: {down(Path(options.dir).resolve())} daemons ended")
-            case "ceph":
-                _ceph(options)
-            case "chroots":
-                with ThreadPoolExecutor(len(RELEASES)) as pool:
-                    for line in pool.map(_where, RELEASES):
-                        print(line)
-    except (ClusterError, ClusterUnavailable) as exc:
-        sys.exit(f"cluster: {exc}")
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,8 @@ from cephmonfs.model.monmap import MonMap
 from cephmonfs.mon.link import Offer
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
-from tests.support.cluster import RELEASES, Cluster
+from tests.support.cluster import Cluster
+from tests.support.release import RELEASES
 from tests.support.wire import Wire, identity
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "crypto"
