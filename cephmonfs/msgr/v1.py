@@ -9,7 +9,7 @@
             MAuthReply, the last                                         AuthDone: auth_done(), then Ready
     both    messages, KEEPALIVE2 and its acknowledgement
 
-The same interface and events as `ConnectionV2`, whose theory of operation holds here too.  What differs:
+What holds for either protocol is in connection.py.  What differs from v2:
 
 - Authentication is done by messages.  The monitor may send its MonMap in the midst of them, unasked: it is handed
   on after Ready.  A refusal ends the connection's usefulness: a monitor keeps to the method it began with.
@@ -22,12 +22,10 @@ Ceph v20.2.4: src/msg/async/ProtocolV1.cc, src/mon/MonClient.cc.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final
 
-from cephmonfs.errors import AuthError, DecodeError, MissingFeatures, ProtocolError, UnexpectedMessage, WrongProtocol
+from cephmonfs.errors import DecodeError, MissingFeatures, ProtocolError, UnexpectedMessage, WrongProtocol
 from cephmonfs.messages.auth import MAuth, MAuthReply
 from cephmonfs.messages.message import Message, to_message
 from cephmonfs.messages.mon import MMonGetMap, MMonMap
@@ -35,12 +33,12 @@ from cephmonfs.messages.registry import from_monitor
 from cephmonfs.model import features
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
 from cephmonfs.model.features import Feature, has
+from cephmonfs.msgr.connection import Connection, State
 from cephmonfs.msgr.events import (
     AuthDone,
     AuthMore,
     AuthNeeded,
     AuthRefused,
-    Event,
     KeepaliveAcked,
     MessageReceived,
     Mode,
@@ -61,12 +59,9 @@ from cephmonfs.msgr.frames_v1 import (
     tag_name,
 )
 from cephmonfs.wire import limits
-from cephmonfs.wire.buffer import ReceiveBuffer
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
-
-T = TypeVar("T")
 
 V2_BANNER: Final = b"ceph v2\n"
 _AUTH_PAYLOAD_V: Final = 1
@@ -75,38 +70,12 @@ _MAX_RETRIES: Final = 3  # of the connect exchange: a peer that always wants a h
 _SEQ_SIZE: Final = 8
 
 
-class State(Enum):
-    """Where the handshake stands; the *_LOCAL states wait for a call of ours, not for the peer."""
-
-    BANNER = auto()
-    CONNECT = auto()
-    SEQ = auto()
-    START_LOCAL = auto()
-    AUTH = auto()
-    AUTH_LOCAL = auto()
-    DONE_LOCAL = auto()
-    READY = auto()
-    FAILED = auto()
-
-
-_LOCAL: Final = frozenset({State.START_LOCAL, State.AUTH_LOCAL, State.DONE_LOCAL, State.FAILED})
-
-
-class ConnectionV1:
-    """One connection.  `target` is the monitor's address as in the monmap, `nonce` fresh for each connection.
-
-    `supported` is what we claim; with fewer bits the monitor answers in older encodings.
-    """
+class ConnectionV1(Connection):
+    """The connection for `ms_mode` legacy."""
 
     def __init__(self, target: EntityAddr, nonce: int, *, supported: int = features.DEFAULT_FEATURES) -> None:
-        self._target = target
-        self._nonce = nonce
-        self._supported = supported
-        self._state = State.BANNER
-        self._buf = ReceiveBuffer()
-        self._received = 0  # bytes, until READY
-        self._events: deque[Event] = deque()
-        self._out: list[bytes] = [BANNER]
+        super().__init__(target, nonce, AddrType.LEGACY, supported)
+        self._out.append(BANNER)
         self._reader = FrameReader()
         self._global_seq = 1
         self._retries = 0
@@ -116,34 +85,6 @@ class ConnectionV1:
         self._asked_more = False
         self._monmap: Message | None = None  # came before its time
         self._global_id = 0
-        self._seq_out = 0
-        self._seq_in = 0
-        self._sent_stamp: Utime | None = None
-        self.my_addr = EntityAddr(AddrType.LEGACY, nonce, b"")  # as the monitor sees us
-
-    # the five verbs
-
-    def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
-        """Take bytes from the peer.  Raises ProtocolError or AuthError; the connection is then FAILED."""
-        if self._state is State.FAILED:
-            raise RuntimeError("the connection has failed")
-        self._buf.feed(data)
-        self._pump()
-        if self._state is not State.READY:
-            self._count(len(data))
-
-    def next_event(self) -> Event | None:
-        """Return what happened next, None when nothing more did."""
-        return self._events.popleft() if self._events else None
-
-    def data_to_send(self) -> bytes:
-        """Return and forget the bytes that wait to be sent."""
-        out = self._out
-        if not out:
-            return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return data
 
     # what the driver calls in answer to events
 
@@ -157,47 +98,37 @@ class ConnectionV1:
         payload.u64(global_id)
         self._method, self._asked_more = method, False
         self._send(to_message(MAuth(0, bytes(payload))))
-        self._state = State.AUTH
-        self._pump()
+        self._go_on(State.AUTH)
 
     def auth_more(self, payload: bytes) -> None:
         """Send MAuth with the method's payload."""
         self._leave(State.AUTH_LOCAL)
         self._send(to_message(MAuth(self._method, payload)))
-        self._state = State.AUTH
-        self._pump()
+        self._go_on(State.AUTH)
 
     def auth_done(self, session_key: Secret | None, connection_secret: Secret | None) -> None:
         """Open the session.  Neither key is of use here: towards a monitor msgr1 signs and encrypts nothing."""
         self._leave(State.DONE_LOCAL)
         self._reader.limits = session_limits
-        self._state = State.READY
         self._events.append(Ready(self._features, Mode.LEGACY))
         if self._monmap is not None:
             self._events.append(MessageReceived(self._monmap))
             self._monmap = None
-        self._pump()
+        self._go_on(State.READY)
 
     def send_message(self, message: Message) -> None:
         """Send one message."""
-        if self._state is not State.READY:
-            raise RuntimeError(f"cannot send in {self._state.name}")
+        self._must_be_ready()
         self._send(message)
 
     def send_keepalive(self, stamp: Utime) -> None:
         """Ask for a sign of life."""
-        if self._state is not State.READY:
-            raise RuntimeError(f"cannot send in {self._state.name}")
+        self._must_be_ready()
         self._sent_stamp = stamp
         if has(self._features, Feature.MSGR_KEEPALIVE2):
             self._out.append(encode_keepalive2(stamp))
         else:
             self._send(to_message(MMonGetMap()))
-
-    @property
-    def ready(self) -> bool:
-        """Whether messages may be sent."""
-        return self._state is State.READY
 
     # sending
 
@@ -209,32 +140,9 @@ class ConnectionV1:
     def _send_connect(self) -> None:
         self._out.append(Connect(self._supported, EntityType.CLIENT, self._global_seq).encode())
 
-    def _leave(self, state: State) -> None:
-        if self._state is not state:
-            raise RuntimeError(f"called in {self._state.name}, belongs to {state.name}")
-        self._state = State.FAILED
-
     # receiving
 
-    def _count(self, n: int) -> None:
-        """A handshake is short: whoever talks on and on does not want a session."""
-        self._received += n
-        if self._received > limits.MAX_PREAUTH_BYTES:
-            self._state = State.FAILED
-            self._out.clear()
-            raise ProtocolError(f"more than {limits.MAX_PREAUTH_BYTES} bytes before the session is open")
-
-    def _pump(self) -> None:
-        try:
-            while self._state not in _LOCAL and self._step():
-                pass
-        except (ProtocolError, AuthError):
-            self._state = State.FAILED
-            self._out.clear()
-            raise
-
     def _step(self) -> bool:
-        """Take one piece of the stream; False until more bytes are there."""
         match self._state:
             case State.BANNER:
                 return self._read_banner()
@@ -249,12 +157,8 @@ class ConnectionV1:
                 self._on(frame.tag, frame, self._FRAMES)
                 return True
 
-    def _on(self, tag: int, what: T, table: dict[tuple[State, int], Callable[[ConnectionV1, T], State]]) -> None:
-        state, self._state = self._state, State.FAILED  # only a handler that returns leads out of here
-        handler = table.get((state, tag))
-        if handler is None:
-            raise UnexpectedMessage(f"{tag_name(tag)} while in {state.name}")
-        self._state = handler(self, what)
+    def _name(self, tag: int) -> str:
+        return tag_name(tag)
 
     def _read_banner(self) -> bool:
         """u8[9] banner, the monitor's address, ours; the monitor's own idea of its address is not compared."""
@@ -274,7 +178,7 @@ class ConnectionV1:
         seen = EntityAddr.decode(cur)
         cur.finish()
         enc = Encoder()
-        self.my_addr = EntityAddr(AddrType.LEGACY, self._nonce, seen.sockaddr)
+        self.my_addr = EntityAddr(AddrType.LEGACY, self.my_addr.nonce, seen.sockaddr)
         self.my_addr.encode_legacy(enc)
         self._out.append(bytes(enc))
         self._send_connect()
@@ -351,19 +255,11 @@ class ConnectionV1:
 
     # frames
 
-    def _take_seq(self, frame: Frame) -> Message | None:
+    def _on_auth_message(self, frame: Frame) -> State:
         message = frame.message
         if message is None:
-            return None
-        if frame.seq != self._seq_in + 1:
-            raise UnexpectedMessage(f"message seq {frame.seq} after {self._seq_in}: framing is lost")
-        self._seq_in = frame.seq
-        return message
-
-    def _on_auth_message(self, frame: Frame) -> State:
-        message = self._take_seq(frame)
-        if message is None:
             return State.AUTH
+        self._take_seq(frame.seq)
         match from_monitor(message):
             case MMonMap():
                 self._monmap = message
@@ -392,8 +288,9 @@ class ConnectionV1:
         return State.DONE_LOCAL
 
     def _on_message(self, frame: Frame) -> State:
-        message = self._take_seq(frame)
+        message = frame.message
         if message is not None:
+            self._take_seq(frame.seq)
             self._events.append(MessageReceived(message))
             if not has(self._features, Feature.MSGR_KEEPALIVE2):
                 self._alive()

@@ -10,29 +10,24 @@
     server  SERVER_IDENT            Ready
     both    MESSAGE, KEEPALIVE2, KEEPALIVE2_ACK
 
-No socket, no clock: bytes go in by `receive_data`, out by `data_to_send`.  The connection knows nothing of
-authentication methods; between AuthMore or AuthDone and the answer it reads no further.  It sets no timers:
-whoever drives it bounds the handshake as a whole.  After any error it is FAILED for good.
-Ceph v20.2.4: src/msg/async/ProtocolV2.cc.
+What holds for either protocol is in connection.py.  Ceph v20.2.4: src/msg/async/ProtocolV2.cc.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import ClassVar, Final
 
 from cephmonfs.errors import AuthError, IntegrityError, MissingFeatures, ProtocolError, UnexpectedMessage, WrongProtocol
 from cephmonfs.messages.message import Header2, Message
 from cephmonfs.model import features
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr, EntityName, EntityType
+from cephmonfs.msgr.connection import Connection, State
 from cephmonfs.msgr.events import (
     AuthDone,
     AuthMore,
     AuthNeeded,
     AuthRefused,
-    Event,
     KeepaliveAcked,
     MessageReceived,
     Mode,
@@ -40,7 +35,6 @@ from cephmonfs.msgr.events import (
 )
 from cephmonfs.msgr.frames_v2 import FrameReader, Tag, crc_layout, secure_layouts, session_limits, trim
 from cephmonfs.wire import crypto, limits
-from cephmonfs.wire.buffer import ReceiveBuffer
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
@@ -56,26 +50,8 @@ _CON_MODES: Final = {Mode.CRC: 1, Mode.SECURE: 2}
 _MODE_OF: Final = {number: mode for mode, number in _CON_MODES.items()}
 
 
-class State(Enum):
-    """Where the handshake stands; the *_LOCAL states wait for a call of ours, not for the peer."""
-
-    BANNER = auto()
-    HELLO = auto()
-    START_LOCAL = auto()
-    AUTH = auto()
-    AUTH_LOCAL = auto()
-    DONE_LOCAL = auto()
-    SIGNATURE = auto()
-    IDENT = auto()
-    READY = auto()
-    FAILED = auto()
-
-
-_LOCAL: Final = frozenset({State.START_LOCAL, State.AUTH_LOCAL, State.DONE_LOCAL, State.FAILED})
-
-
-class ConnectionV2:
-    """One connection.  `target` is the monitor's address as in the monmap, `nonce` fresh for each connection."""
+class ConnectionV2(Connection):
+    """The connection for `ms_mode` secure and crc."""
 
     def __init__(
         self,
@@ -85,16 +61,9 @@ class ConnectionV2:
         revision: int = REVISION_1,
         supported: int = features.DEFAULT_FEATURES,
     ) -> None:
-        self._target = target
-        self._nonce = nonce
-        self._supported = supported
+        super().__init__(target, nonce, AddrType.MSGR2, supported)
         self._banner_features = REVISION_1 if revision else 0
         self._rev = 0
-        self._state = State.BANNER
-        self._buf = ReceiveBuffer()
-        self._received = 0  # bytes, until READY
-        self._events: deque[Event] = deque()
-        self._out: list[bytes] = []
         self._sent = bytearray()  # wire bytes up to the last AUTH_REQUEST(_MORE), signed by the server
         self._reader = FrameReader(crc_layout(0))
         self._tx = crc_layout(0)
@@ -103,37 +72,9 @@ class ConnectionV2:
         self._signature = b""
         self._global_id = 0
         self._mode = Mode.CRC
-        self.my_addr = EntityAddr(AddrType.MSGR2, nonce, b"")  # as the monitor sees us, from its HELLO
-        self._seq_out = 0
-        self._seq_in = 0
-        self._sent_stamp: Utime | None = None
         enc = Encoder().raw(BANNER)
         enc.blob_u16(bytes(Encoder().u64(self._banner_features).u64(0)))
         self._send_raw(bytes(enc))
-
-    # the five verbs
-
-    def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
-        """Take bytes from the peer.  Raises ProtocolError or AuthError; the connection is then FAILED."""
-        if self._state is State.FAILED:
-            raise RuntimeError("the connection has failed")
-        self._buf.feed(data)
-        self._pump()
-        if self._state is not State.READY:
-            self._count(len(data))
-
-    def next_event(self) -> Event | None:
-        """Return what happened next, None when nothing more did."""
-        return self._events.popleft() if self._events else None
-
-    def data_to_send(self) -> bytes:
-        """Return and forget the bytes that wait to be sent."""
-        out = self._out
-        if not out:
-            return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return data
 
     # what the driver calls in answer to events
 
@@ -146,15 +87,13 @@ class ConnectionV2:
         self._method, self._offered = method, modes
         enc = Encoder().u32(method).items([_CON_MODES[m] for m in modes], Encoder.u32).blob(bytes(payload))
         self._send(Tag.AUTH_REQUEST, bytes(enc))
-        self._state = State.AUTH
-        self._pump()
+        self._go_on(State.AUTH)
 
     def auth_more(self, payload: bytes) -> None:
         """Send AUTH_REQUEST_MORE."""
         self._leave(State.AUTH_LOCAL)
         self._send(Tag.AUTH_REQUEST_MORE, bytes(Encoder().blob(payload)))
-        self._state = State.AUTH
-        self._pump()
+        self._go_on(State.AUTH)
 
     def auth_done(self, session_key: Secret | None, connection_secret: Secret | None) -> None:
         """Go over to the agreed mode and sign.  Without a session key (auth none) signatures are zeros."""
@@ -172,13 +111,11 @@ class ConnectionV2:
                 raise AuthError("secure mode without a usable connection secret")
             self._reader.layout, self._tx = secure_layouts(connection_secret.reveal(), self._rev)
         self._send(Tag.AUTH_SIGNATURE, ours)
-        self._state = State.SIGNATURE
-        self._pump()
+        self._go_on(State.SIGNATURE)
 
     def send_message(self, message: Message) -> None:
         """Send one message."""
-        if self._state is not State.READY:
-            raise RuntimeError(f"cannot send in {self._state.name}")
+        self._must_be_ready()
         self._seq_out += 1
         header = Header2(
             self._seq_out,
@@ -194,15 +131,9 @@ class ConnectionV2:
 
     def send_keepalive(self, stamp: Utime) -> None:
         """Send KEEPALIVE2; the acknowledgement repeats the stamp."""
-        if self._state is not State.READY:
-            raise RuntimeError(f"cannot send in {self._state.name}")
+        self._must_be_ready()
         self._sent_stamp = stamp
         self._send(Tag.KEEPALIVE2, bytes(Encoder().utime(stamp)))
-
-    @property
-    def ready(self) -> bool:
-        """Whether messages may be sent."""
-        return self._state is State.READY
 
     # sending
 
@@ -216,37 +147,22 @@ class ConnectionV2:
         if self._reader.transcript is not None:
             self._sent += data
 
-    def _leave(self, state: State) -> None:
-        if self._state is not state:
-            raise RuntimeError(f"called in {self._state.name}, belongs to {state.name}")
-        self._state = State.FAILED
-
     # receiving
 
-    def _count(self, n: int) -> None:
-        """A handshake is short: whoever talks on and on does not want a session."""
-        self._received += n
-        if self._received > limits.MAX_PREAUTH_BYTES:
-            self._state = State.FAILED
-            self._out.clear()
-            raise ProtocolError(f"more than {limits.MAX_PREAUTH_BYTES} bytes before the session is open")
+    def _step(self) -> bool:
+        if self._state is State.BANNER:
+            return self._read_banner()
+        frame = self._reader.next(self._buf)
+        if frame is None:
+            return False
+        if not frame.aborted:
+            self._on(frame.tag, frame.segments, self._TABLE)
+        elif self._state is not State.READY:
+            raise UnexpectedMessage(f"an aborted frame while in {self._state.name}")
+        return True
 
-    def _pump(self) -> None:
-        try:
-            if self._state is State.BANNER and not self._read_banner():
-                return
-            while self._state not in _LOCAL:
-                frame = self._reader.next(self._buf)
-                if frame is None:
-                    return
-                if not frame.aborted:
-                    self._on_frame(frame.tag, frame.segments)
-                elif self._state is not State.READY:
-                    raise UnexpectedMessage(f"an aborted frame while in {self._state.name}")
-        except (ProtocolError, AuthError):
-            self._state = State.FAILED
-            self._out.clear()
-            raise
+    def _name(self, tag: int) -> str:
+        return f"{Tag(tag).name if tag in Tag.__members__.values() else f'unknown ({tag})'} frame"
 
     def _read_banner(self) -> bool:
         """u8[8] banner, le16 length, le64 supported, le64 required; whatever follows is ignored."""
@@ -283,20 +199,12 @@ class ConnectionV2:
         self._state = State.HELLO
         return True
 
-    def _on_frame(self, tag: int, segments: tuple[bytes, ...]) -> None:
-        state, self._state = self._state, State.FAILED  # only a handler that returns leads out of here
-        handler = self._TABLE.get((state, tag))
-        if handler is None:
-            name = Tag(tag).name if tag in Tag.__members__.values() else f"unknown ({tag})"
-            raise UnexpectedMessage(f"{name} frame while in {state.name}")
-        self._state = handler(self, segments)
-
     def _on_hello(self, segments: tuple[bytes, ...]) -> State:
         cur = Cursor(segments[0], "HELLO")
         if (kind := cur.u8()) != EntityType.MON:
             raise UnexpectedMessage(f"the peer is of entity type {kind}, not a monitor")
         seen = EntityAddr.decode(cur)
-        self.my_addr = EntityAddr(AddrType.MSGR2, self._nonce, seen.sockaddr)
+        self.my_addr = EntityAddr(AddrType.MSGR2, self.my_addr.nonce, seen.sockaddr)
         self._events.append(AuthNeeded())
         return State.START_LOCAL
 
@@ -356,9 +264,7 @@ class ConnectionV2:
     def _on_message(self, segments: tuple[bytes, ...]) -> State:
         header_bytes, front, middle, data = (*segments, b"", b"", b"")[:4]
         header = Header2.decode(Cursor(header_bytes, "ceph_msg_header2"))
-        if header.seq != self._seq_in + 1:
-            raise UnexpectedMessage(f"message seq {header.seq} after {self._seq_in}: framing is lost")
-        self._seq_in = header.seq
+        self._take_seq(header.seq)
         message = Message(header.type, front, header.version, header.compat, header.tid, middle, data, header.priority)
         self._events.append(MessageReceived(message))
         return State.READY

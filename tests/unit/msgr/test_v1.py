@@ -24,9 +24,10 @@ from cephmonfs.messages.registry import to_monitor
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
 from cephmonfs.model.features import DEFAULT_FEATURES, Feature
 from cephmonfs.msgr import events, frames_v1
+from cephmonfs.msgr.connection import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.frames_v1 import Connect, ConnectReply, Header, Tag
-from cephmonfs.msgr.v1 import ConnectionV1, State
+from cephmonfs.msgr.v1 import ConnectionV1
 from cephmonfs.wire import limits
 from cephmonfs.wire.buffer import ReceiveBuffer
 from cephmonfs.wire.crypto import Secret

@@ -22,9 +22,10 @@ from cephmonfs.messages.message import Header2, Message
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr, EntityName, EntityType
 from cephmonfs.model.features import DEFAULT_FEATURES, REQUIRED
 from cephmonfs.msgr import events
+from cephmonfs.msgr.connection import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.frames_v2 import Frame, FrameReader, Layout, Tag, crc_layout, secure_layouts, trim
-from cephmonfs.msgr.v2 import BANNER, ConnectionV2, State
+from cephmonfs.msgr.v2 import BANNER, ConnectionV2
 from cephmonfs.wire import crypto, limits
 from cephmonfs.wire.buffer import ReceiveBuffer
 from cephmonfs.wire.crypto import Secret
