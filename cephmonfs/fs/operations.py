@@ -27,7 +27,7 @@ import os
 import select
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import pyfuse3
 import trio
@@ -38,6 +38,7 @@ from cephmonfs.fs.capacity_ring import CapacityRing
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
 from cephmonfs.fs.door import one_door
 from cephmonfs.fs.events import EventRing, Observer, Place
+from cephmonfs.fs.refusals import ReadOnly
 from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS, WaitSlots
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
         PollHandle,
         ReaddirToken,
         RequestContext,
-        SetattrFields,
         StatvfsData,
         XAttrNameT,
     )
@@ -132,10 +132,8 @@ class _Inodes:
         return number
 
 
-class CephMonOperations(pyfuse3.Operations):
-    """All handlers.  `run()` has to be running beside pyfuse3.main."""
-
-    enable_writeback_cache = False
+class CephMonOperations(ReadOnly):
+    """All handlers but those that only refuse.  `run()` has to be running beside pyfuse3.main."""
 
     def __init__(self, source: Source, settings: FsSettings, log_ring: LogRing | None = None) -> None:
         super().__init__()
@@ -555,77 +553,6 @@ class CephMonOperations(pyfuse3.Operations):
         if self._shown[0] is not record:
             self._shown = (record, _statvfs_data(record))
         return self._shown[1]
-
-    # ---- everything that would change something
-
-    async def _refuse(self) -> NoReturn:
-        raise pyfuse3.FUSEError(errno.EROFS)
-
-    async def setattr(
-        self, inode: InodeT, attr: EntryAttributes, fields: SetattrFields, fh: FileHandleT | None, ctx: RequestContext
-    ) -> EntryAttributes:
-        """EROFS."""
-        await self._refuse()
-
-    async def mknod(
-        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
-    ) -> EntryAttributes:
-        """EROFS."""
-        await self._refuse()
-
-    async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
-        """EROFS."""
-        await self._refuse()
-
-    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        """EROFS."""
-        await self._refuse()
-
-    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        """EROFS."""
-        await self._refuse()
-
-    async def symlink(
-        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
-    ) -> EntryAttributes:
-        """EROFS."""
-        await self._refuse()
-
-    async def rename(
-        self,
-        parent_inode_old: InodeT,
-        name_old: FileNameT,
-        parent_inode_new: InodeT,
-        name_new: FileNameT,
-        flags: FlagT,
-        ctx: RequestContext,
-    ) -> None:
-        """EROFS."""
-        await self._refuse()
-
-    async def link(
-        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
-    ) -> EntryAttributes:
-        """EROFS."""
-        await self._refuse()
-
-    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """EROFS."""
-        await self._refuse()
-
-    async def create(
-        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
-    ) -> tuple[FileInfo, EntryAttributes]:
-        """EROFS."""
-        await self._refuse()
-
-    async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
-        """EROFS."""
-        await self._refuse()
-
-    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
-        """EROFS."""
-        await self._refuse()
 
 
 def _notify(handle: _Handle) -> None:
