@@ -24,7 +24,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import select
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -37,7 +36,9 @@ from cephmonfs.fs.boundary import fuse_handler
 from cephmonfs.fs.capacity_ring import CapacityRing
 from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
 from cephmonfs.fs.door import one_door
-from cephmonfs.fs.events import EventRing, Observer, Place
+from cephmonfs.fs.events import EventRing, Observer
+from cephmonfs.fs.handles import Handle, Rendering
+from cephmonfs.fs.poll import Pollers
 from cephmonfs.fs.refusals import ReadOnly
 from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
@@ -69,54 +70,16 @@ if TYPE_CHECKING:
     from cephmonfs.fs.source import Source
     from cephmonfs.mon.snapshot import StatfsRecord
 
-__all__ = ["HAVE_POLL", "MAX_TASKS", "CephMonOperations", "FsSettings", "make_operations", "run_mounted"]
+__all__ = ["MAX_TASKS", "CephMonOperations", "FsSettings", "make_operations", "run_mounted"]
 
 log = logging.getLogger(__name__)
-
-HAVE_POLL: Final = hasattr(pyfuse3, "PollHandle")  # pyfuse3 3.5; with older ones poll(2) says "readable" at once
 
 _HEARTBEAT_S: Final = 1.0  # longest silence of events_pipe; a reader that waits can only be killed in between
 _COALESCE_S: Final = 0.02  # changes closer together than this are looked at as one
 _RESTART_S: Final = 1.0  # before a failed background task starts again
-_IN_ONE_GO_S: Final = 1.0  # open, fstat, first read and fstat within this time see one rendering
 _SIZE_UNKNOWN: Final = 4096  # of a file whose command has not run yet
 _THREAD_BYTES: Final = 256 << 10  # a map larger than this is decoded and printed in a thread
 _KEEP_CONTENT: Final = 1 << 20  # renderings up to this size are kept for the next opener
-
-_READABLE: Final = select.POLLIN | select.POLLRDNORM
-_ALWAYS: Final = _READABLE | select.POLLOUT | select.POLLWRNORM  # what poll says of any regular file
-_CHANGED: Final = select.POLLPRI | select.POLLERR  # as sysfs says it
-
-
-@dataclass(slots=True)
-class _Rendering:
-    """What a file's content was made from, and what it was."""
-
-    key: object
-    size: int
-    mtime: float
-    content: bytes | None  # None: too large to keep
-
-
-@dataclass(slots=True)
-class _Handle:
-    """One open file."""
-
-    node: Node
-    inode: int
-    rendering: _Rendering
-    content: bytes
-    opened_at: float  # trio's clock
-    nonblocking: bool = False
-    was_read: bool = False
-    polled: bool = False
-    waiter: PollHandle | None = None
-    place: Place | None = None  # of a stream
-
-    @property
-    def in_one_go(self) -> bool:
-        """True while its reader may still be at the first reading."""
-        return not self.polled and trio.current_time() - self.opened_at < _IN_ONE_GO_S
 
 
 @dataclass(slots=True)
@@ -151,11 +114,11 @@ class CephMonOperations(ReadOnly):
         self._tree = Tree()
         self._inodes = _Inodes()
         self._inodes.of(self._tree.root)
-        self._renderings: dict[int, _Rendering] = {}
-        self._latest: dict[int, _Handle] = {}  # of each inode, the one opened last while it is open
-        self._handles: dict[int, _Handle | list[tuple[bytes, Node]]] = {}
+        self._renderings: dict[int, Rendering] = {}
+        self._latest: dict[int, Handle] = {}  # of each inode, the one opened last while it is open
+        self._handles: dict[int, Handle | list[tuple[bytes, Node]]] = {}
         self._next_handle = 1
-        self._polled: set[int] = set()  # handles with a waiter
+        self._pollers = Pollers(self._events)
         self._followed = trio.Event()  # somebody holds a file open whose changes nobody else asks for
         self._followers = trio.lowlevel.ParkingLot()  # readers of events_pipe
         self._mounted = source.snapshot().now
@@ -210,15 +173,10 @@ class CephMonOperations(ReadOnly):
             self._events.append(event, wall)
         if events:
             self._followers.unpark_all()
-        for fh in list(self._polled):
-            handle = self._file(fh)
-            ready = self._ready(handle, view)
-            if ready & _CHANGED or (handle.place is not None and ready):
-                self._polled.discard(fh)
-                _notify(handle)
+        self._pollers.look(view)
 
-    def _open_files(self) -> list[_Handle]:
-        return [handle for handle in self._handles.values() if isinstance(handle, _Handle)]
+    def _open_files(self) -> list[Handle]:
+        return [handle for handle in self._handles.values() if isinstance(handle, Handle)]
 
     def _view(self) -> View:
         return View(
@@ -252,7 +210,7 @@ class CephMonOperations(ReadOnly):
         except CephMonFSError:
             pass  # whoever shows the numbers finds the last ones with their age, or none
 
-    async def _render(self, inode: int, node: Node, *, anew: bool) -> _Rendering:
+    async def _render(self, inode: int, node: Node, *, anew: bool) -> Rendering:
         """Return the present content; `anew` also when only its ages have changed."""
         view = self._view()
         key = node.key(view)
@@ -264,9 +222,9 @@ class CephMonOperations(ReadOnly):
         else:
             content = node.render(view)
         kept = content if len(content) <= _KEEP_CONTENT else None
-        rendering = _Rendering(key, len(content), node.mtime(view), kept)
+        rendering = Rendering(key, len(content), node.mtime(view), kept)
         self._renderings[inode] = rendering
-        return _Rendering(key, len(content), rendering.mtime, content)
+        return Rendering(key, len(content), rendering.mtime, content)
 
     @staticmethod
     def _is_heavy(node: Node, view: View) -> bool:
@@ -405,7 +363,7 @@ class CephMonOperations(ReadOnly):
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """Hand out entries from `start_id` on."""
         entries = self._handles[fh]
-        if isinstance(entries, _Handle):
+        if isinstance(entries, Handle):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
         for i in range(start_id, len(entries)):
             name, node = entries[i]
@@ -417,11 +375,11 @@ class CephMonOperations(ReadOnly):
         """Forget the list."""
         self._handles.pop(fh, None)
 
-    def _add(self, handle: _Handle | list[tuple[bytes, Node]]) -> int:
+    def _add(self, handle: Handle | list[tuple[bytes, Node]]) -> int:
         fh = self._next_handle
         self._next_handle += 1
         self._handles[fh] = handle
-        if isinstance(handle, _Handle) and handle.node.row.kind in (Kind.RING, Kind.STREAM):
+        if isinstance(handle, Handle) and handle.node.row.kind in (Kind.RING, Kind.STREAM):
             self._followed.set()
         return fh
 
@@ -436,8 +394,8 @@ class CephMonOperations(ReadOnly):
         if node.row.kind in (Kind.STREAM, Kind.RING):
             for command in (HEALTH, QUORUM):
                 self._commands.refresh(command)
-            now = _Rendering(self._events.version, 0, 0.0, b"")
-            handle = _Handle(node, inode, now, b"", trio.current_time())
+            now = Rendering(self._events.version, 0, 0.0, b"")
+            handle = Handle(node, inode, now, b"", trio.current_time())
             handle.nonblocking = bool(flags & os.O_NONBLOCK)
             if node.row.kind is Kind.RING:
                 return pyfuse3.FileInfo(fh=self._add(handle), keep_cache=False)
@@ -445,7 +403,7 @@ class CephMonOperations(ReadOnly):
             return pyfuse3.FileInfo(fh=self._add(handle), direct_io=True, keep_cache=False, nonseekable=True)
         await self._prepare(node)
         rendering = await self._render(inode, node, anew=True)
-        handle = _Handle(node, inode, rendering, rendering.content or b"", trio.current_time())
+        handle = Handle(node, inode, rendering, rendering.content or b"", trio.current_time())
         self._latest[inode] = handle
         return pyfuse3.FileInfo(fh=self._add(handle), direct_io=True, keep_cache=False)
 
@@ -464,7 +422,7 @@ class CephMonOperations(ReadOnly):
         handle.was_read = True
         return handle.content[off : off + size]
 
-    async def _start_over(self, handle: _Handle) -> None:
+    async def _start_over(self, handle: Handle) -> None:
         """Render anew at offset 0 if there is something new."""
         if not handle.was_read and handle.in_one_go:
             return
@@ -472,7 +430,7 @@ class CephMonOperations(ReadOnly):
         rendering = await self._render(handle.inode, handle.node, anew=True)
         handle.rendering, handle.content = rendering, rendering.content or b""
 
-    async def _follow(self, handle: _Handle, size: int) -> bytes:
+    async def _follow(self, handle: Handle, size: int) -> bytes:
         """Return the next lines; a lone newline after a second of silence, since a reader cannot be interrupted."""
         if handle.place is None:
             raise RuntimeError("a stream without a place")
@@ -493,17 +451,17 @@ class CephMonOperations(ReadOnly):
     async def release(self, fh: FileHandleT) -> None:
         """Forget the handle and its rendering."""
         handle = self._handles.pop(fh, None)
-        self._polled.discard(fh)
-        if isinstance(handle, _Handle) and self._latest.get(handle.inode) is handle:
+        self._pollers.forget(fh)
+        if isinstance(handle, Handle) and self._latest.get(handle.inode) is handle:
             del self._latest[handle.inode]
 
     @fuse_handler
     async def flush(self, fh: FileHandleT) -> None:
         """Nothing to do: nothing was written."""
 
-    def _file(self, fh: int) -> _Handle:
+    def _file(self, fh: int) -> Handle:
         handle = self._handles.get(fh)
-        if not isinstance(handle, _Handle):
+        if not isinstance(handle, Handle):
             raise pyfuse3.FUSEError(errno.EBADF)
         return handle
 
@@ -518,31 +476,10 @@ class CephMonOperations(ReadOnly):
             self._followed.set()
             for command in handle.node.row.commands:
                 self._commands.refresh(command)
-        ready = self._ready(handle, self._view())
+        ready = self._pollers.ready(handle, self._view())
         if poll_handle is not None:
-            handle.waiter = poll_handle
-            self._polled.add(fh)
+            self._pollers.wait(fh, handle, poll_handle)
         return ready
-
-    def _ready(self, handle: _Handle, view: View) -> int:
-        if handle.place is not None:
-            return _READABLE if self._events.pending(handle.place) else 0
-        if handle.node.row.kind is Kind.RING:
-            return _ALWAYS if handle.rendering.key == self._events.version else _ALWAYS | _CHANGED
-        key = handle.node.key(view)
-        if key == handle.rendering.key:
-            return _ALWAYS
-        if handle.node.row.kind is Kind.VALUE and self._same_value(handle, view):
-            handle.rendering = _Rendering(key, len(handle.content), handle.rendering.mtime, None)
-            return _ALWAYS
-        return _ALWAYS | _CHANGED
-
-    @staticmethod
-    def _same_value(handle: _Handle, view: View) -> bool:
-        try:
-            return handle.node.render(view) == handle.content
-        except CephMonFSError:
-            return False
 
     # ---- df
 
@@ -553,15 +490,6 @@ class CephMonOperations(ReadOnly):
         if self._shown[0] is not record:
             self._shown = (record, _statvfs_data(record))
         return self._shown[1]
-
-
-def _notify(handle: _Handle) -> None:
-    waiter, handle.waiter = handle.waiter, None
-    if waiter is not None:
-        try:
-            waiter.notify()
-        except OSError as exc:  # the waiter is gone
-            log.debug("poll: %s", exc)
 
 
 def _statvfs_data(record: StatfsRecord) -> StatvfsData:

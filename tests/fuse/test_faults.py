@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.errors import NoData, NotPermitted
-from cephmonfs.fs.operations import HAVE_POLL
+from cephmonfs.fs.poll import HAVE_POLL
 from tests.fuse.fake import KB
 from tests.fuse.mount import Mount
 

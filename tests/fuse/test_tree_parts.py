@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cephmonfs.fs.operations import HAVE_POLL
+from cephmonfs.fs.poll import HAVE_POLL
 from cephmonfs.mon.snapshot import MapRecord
 from tests.fuse.fake import WALL
 from tests.fuse.mount import Mount
