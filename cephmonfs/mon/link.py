@@ -21,6 +21,7 @@ from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.features import DEFAULT_FEATURES
 from cephmonfs.msgr import events
+from cephmonfs.msgr.connection import Connection
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.v1 import ConnectionV1
 from cephmonfs.msgr.v2 import REVISION_1, ConnectionV2
@@ -122,7 +123,7 @@ class Link:
         self._random = random
         self._offer = offer
         self._ciphers = ciphers
-        self._conn: ConnectionV2 | ConnectionV1 | None = None
+        self._conn: Connection | None = None
         self._auth: CephxHandshake | NoneHandshake
         if identity.key is None:
             self._auth = NoneHandshake(identity.entity, prior)
@@ -152,7 +153,7 @@ class Link:
         conn.receive_data(data, now)
         self._drain(conn, now)
 
-    def _drain(self, conn: ConnectionV2 | ConnectionV1, now: float) -> None:
+    def _drain(self, conn: Connection, now: float) -> None:
         while (event := conn.next_event()) is not None:
             match event:
                 case events.MessageReceived(message):
@@ -177,7 +178,7 @@ class Link:
                 case _:
                     assert_never(event)
 
-    def _done(self, conn: ConnectionV2 | ConnectionV1, global_id: int, payload: bytes) -> None:
+    def _done(self, conn: Connection, global_id: int, payload: bytes) -> None:
         try:
             self.result = self._auth.done(payload, global_id)
         except IntegrityError as exc:
