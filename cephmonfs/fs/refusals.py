@@ -1,6 +1,6 @@
 """Everything that would change something: EROFS, whoever asks.
 
-The kernel refuses most of it by itself, since the mount is read-only; a remount by root would let it through.
+The kernel refuses it by itself while the mount is read-only; these are for when it does not.
 """
 
 from __future__ import annotations
