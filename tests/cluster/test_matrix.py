@@ -188,6 +188,7 @@ _MOVES = tuple(
     for pattern in (
         rb'\b(age|since) [\w.]+|"quorum_age":\d+',  # how long the quorum, an OSD, an MDS has been like that
         rb'"(timestamp|skew|latency)":\s*[^,}]+',  # when a report was made; the monitors' clocks, measured anew
+        rb'"min_last_epoch_clean":\s*\d+|"osd_epochs":\s*\[[^\]]*\]',  # OSDs report how far they are
         rb',?\s*"client":\s*\[[^\]]*\]|"num":\s*\d+',  # features of those connected, and who asks is one
         rb'\d+(\.\d+)? [KMG]iB|"\w*(bytes|kb|percent|ratio|used)\w*":[\d.e-]+',  # OSDs report what they use
         rb'"(last_|modified|stamp|seq|version|beacon)\w*":[^,}]+|"\w*(_committed|_pn)":\s*\d+',  # what came in between

@@ -40,10 +40,11 @@ def mount_with(shared_directory: Path) -> Iterator[Callable[..., Mount]]:
             directory = shared_directory / "mnt"
             directory.mkdir()
             mount = stack.enter_context(Mount(directory, FsSettings(**settings), read_only=read_only))  # type: ignore[arg-type]
-            root = logging.getLogger("cephmonfs")
-            root.addHandler(mount.ring)
-            root.setLevel("INFO")
-            stack.callback(root.removeHandler, mount.ring)
+            log = logging.getLogger("cephmonfs")
+            stack.callback(log.setLevel, log.level)
+            log.addHandler(mount.ring)
+            log.setLevel("INFO")
+            stack.callback(log.removeHandler, mount.ring)
             return mount
 
         yield make
