@@ -91,9 +91,9 @@ class Requests:
         return waiter, self.next_statfs(make, now) if everybody else None
 
     def ask_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> Request:
-        """Return the open statfs, a new one without callers if there is none."""
+        """Return the open statfs, a new one on nobody's behalf if there is none: its silence means caps again."""
         if self._statfs is None:
-            self._statfs = self.add(Kind.STATFS, make, now)
+            self._statfs = self.add(Kind.STATFS, make, now, optional=True)
         return self._statfs
 
     def answered(self, tid: int, kind: Kind) -> Request | None:

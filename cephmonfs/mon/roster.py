@@ -1,4 +1,4 @@
-"""Who may be tried: the monmap's monitors, and the addresses that were given.  Pure functions."""
+"""Who may be tried: the monmap's monitors, and the addresses that were given."""
 
 from __future__ import annotations
 
@@ -11,6 +11,32 @@ if TYPE_CHECKING:
 
     from cephmonfs.model.entity import AddrType
     from cephmonfs.model.monmap import MonMap
+    from cephmonfs.mon.hunt import Hunt
+    from cephmonfs.mon.journal import Journal
+
+
+class Roster:
+    """Keeps the hunt's list up to date, and tells when the one that was given is not."""
+
+    def __init__(self, hunt: Hunt, kind: AddrType, journal: Journal) -> None:
+        self.configured: tuple[Candidate, ...] = ()
+        self._gone: tuple[str, ...] = ()  # of these, names that the monmap does not have
+        self._hunt = hunt
+        self._kind = kind
+        self._journal = journal
+
+    def refresh(self, monmap: MonMap | None) -> None:
+        """The monmap is new, or `configured`."""
+        self._hunt.set_candidates(candidates(self.configured, monmap, self._kind))
+        gone = unlisted(self.configured, monmap) if monmap is not None else self._gone
+        if gone != self._gone:
+            self._gone = gone
+            self.warn(monmap)
+
+    def warn(self, monmap: MonMap | None) -> None:
+        """Tell that the given list is out of date, if it is: when that shows, and with each session."""
+        if monmap is not None and self._gone:
+            self._journal.error(out_of_date(self._gone, monmap))
 
 
 def candidates(configured: Iterable[Candidate], monmap: MonMap | None, kind: AddrType) -> list[Candidate]:

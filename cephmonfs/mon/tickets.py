@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cephmonfs.auth.credentials import Credentials
-from cephmonfs.errors import CephMonFSError, StaleTicket
+from cephmonfs.auth.credentials import AuthMethod, Credentials
+from cephmonfs.errors import CephMonFSError, StaleTicket, UnexpectedMessage
+from cephmonfs.messages.auth import MAuth, MAuthReply
 from cephmonfs.model.entity import EntityType
+from cephmonfs.mon.link import Phase
 from cephmonfs.mon.snapshot import Stamp, TicketView
+
+if TYPE_CHECKING:
+    from cephmonfs.mon.journal import Journal
+    from cephmonfs.mon.link import Link
+    from cephmonfs.mon.requests import LinkId
 
 _RENEW_AT: Final = 0.75  # of a ticket's life
 _RENEW_AGAIN_S: Final = 30.0  # after a failed renewal
@@ -17,11 +24,13 @@ _DOUBTS: Final = 2  # handshakes that broke off after our ticket, in a row: try 
 class Tickets:
     """One identity at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
         self.credentials: Credentials | None = None
         self.renew_after: float | None = None  # monotonic
         self._got: Stamp | None = None
         self._doubts = 0
+        self._renewing: LinkId | None = None
 
     def take(self, credentials: Credentials, now: Stamp) -> None:
         """A monitor believed us, or renewed what we had."""
@@ -45,12 +54,39 @@ class Tickets:
         self.credentials = None
         return True
 
-    def due(self, now: float) -> Credentials | None:
-        """Return what to renew now, None if nothing; after that it is due again only in a while."""
+    def link_failed(self, link: Link, reason: CephMonFSError) -> None:
+        """Whatever this link had under way for us ends with it; a ticket that it showed may be why."""
+        if self._renewing == link.id:
+            self._renewing = None
+        if link.prior is not None and link.phase is Phase.AUTH and self.doubt(link.prior, reason):
+            self._journal.counters["tickets_stale"] += 1
+
+    def renewal(self, link: Link, epoch: int, now: float) -> MAuth | None:
+        """Return what asks for fresh tickets if they are due; after that they are due again only in a while."""
         if self.renew_after is None or now < self.renew_after:
             return None
         self.renew_after = now + _RENEW_AGAIN_S
-        return self.credentials
+        payload = link.renewal(self.credentials) if self.credentials is not None else None
+        if payload is None:
+            return None
+        self._renewing = link.id
+        self._journal.counters["renewals"] += 1
+        return MAuth(AuthMethod.CEPHX, payload, epoch)
+
+    def on_reply(self, link: Link, reply: MAuthReply, now: Stamp) -> None:
+        """Take the fresh tickets.  A monitor that does not renew them says why, and the old ones stay."""
+        if link.id != self._renewing:
+            self._journal.counters["replies_unasked"] += 1
+            return
+        self._renewing = None
+        if reply.protocol != AuthMethod.CEPHX:
+            raise UnexpectedMessage(f"auth reply for method {reply.protocol} to a renewal of cephx tickets")
+        if reply.result > 0:
+            raise UnexpectedMessage(f"auth reply with result {reply.result}")
+        if reply.result < 0:
+            self._journal.error(link.describe(f"tickets were not renewed: error {reply.result} {reply.text}"))
+            return
+        self.take(link.renewed(reply.payload, reply.global_id), now)
 
     @property
     def global_id(self) -> int:

@@ -438,6 +438,14 @@ def test_caps_for_small_commands_and_not_for_the_space_are_told_too() -> None:
     assert "statfs" in world.snap.denied
 
 
+def test_an_answered_probe_of_a_session_that_is_gone_keeps_nobody_busy() -> None:
+    world = limited(statfs=True, maps_too=False)
+    world.set(Is.DEAD, "a", "b", "c")
+    world.run(10)
+    assert world.is_hunting
+    assert world.snap.denied == set()
+
+
 def test_caps_that_were_given_later_are_noticed() -> None:
     world = limited(statfs=False, maps_too=False)
     waiter = world.statfs()

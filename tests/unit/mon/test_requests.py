@@ -71,6 +71,14 @@ def test_giving_up_forgets_a_command_but_not_a_statfs() -> None:
     requests.give_up(12345)
 
 
+def test_one_that_is_asked_on_nobodys_behalf_is_no_reason_to_leave() -> None:
+    requests = Requests()
+    request = requests.ask_statfs(make, 0.0)
+    assert request.optional
+    assert requests.ask_statfs(make, 1.0) is request
+    assert not request.waiters
+
+
 def test_failing_statfs_takes_everybody_out() -> None:
     requests = Requests()
     assert requests.fail_statfs() == ()

@@ -1,0 +1,117 @@
+"""Caps: what the key's mon caps do not cover, told from what a monitor leaves unanswered.
+
+A monitor does not refuse a map or a statfs that the caps forbid: it says nothing.  But a command is answered whatever
+they are.  So each session begins with one, the probe, and what was asked before it and is still unanswered a moment
+after its answer, the caps forbid.
+
+A monitor without quorum also answers the probe and leaves a statfs waiting.  So a statfs is only blamed on the caps
+when the probe was refused for them and no statfs was ever answered.  `fsid` may be covered where a statfs is not; a
+second probe asks for what wants the same caps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cephmonfs.errors import NotPermitted
+from cephmonfs.messages.mon import MMonCommand
+from cephmonfs.mon.link import EACCES
+from cephmonfs.mon.requests import Kind
+
+if TYPE_CHECKING:
+    from cephmonfs.model.entity import EntityName
+    from cephmonfs.mon.following import Following
+    from cephmonfs.mon.requests import LinkId, Request, Requests
+    from cephmonfs.mon.space import Space
+
+FIRST_PROBE: Final = "fsid"
+SECOND_PROBE: Final = "pg stat"  # wants the caps that a statfs wants
+
+_GRACE_S: Final = 1.5  # an answered probe, and still no answer to what was asked before it: caps
+_AGAIN_S: Final = 60.0  # a session's caps are those of its beginning: so often a new one is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An answered probe.  `result` is 0 or a negative errno."""
+
+    link: LinkId
+    answered: float
+    result: int
+
+
+class Caps:
+    """Asks the probes and weighs their answers; `statfs_denied` until a statfs is answered again."""
+
+    def __init__(self, entity: EntityName, following: Following, requests: Requests, space: Space) -> None:
+        self.statfs_denied = False
+        self.probe: Probe | None = None  # the one that was answered and not weighed yet
+        self._entity = entity
+        self._following = following
+        self._requests = requests
+        self._space = space
+        self._again = 0.0
+
+    def ask(self, command: str, now: float) -> Request | None:
+        """Enter a probe for the caller to send; None while one is unanswered."""
+        if any(r.optional and r.kind is Kind.COMMAND for r in self._requests.pending()):
+            return None
+        return self._requests.add(
+            Kind.COMMAND, lambda fsid: MMonCommand.of(fsid, {"prefix": command}), now, optional=True
+        )
+
+    def probe_answered(self, probe: Probe, current: LinkId | None) -> None:
+        """Keep it, unless the session has one already."""
+        if self.probe is None or current is None or self.probe.link != current:
+            self.probe = probe
+
+    def next_timeout(self) -> float:
+        """Return when the answered probe tells something; inf when nothing waits for that."""
+        if self.probe is None or not (self._following.any_awaited() or self._statfs_unanswered()):
+            return math.inf
+        return self.probe.answered + _GRACE_S
+
+    def _statfs_unanswered(self) -> bool:
+        return any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending())
+
+    def take_probe(self, now: float) -> Probe | None:
+        """Return the probe that was answered a while ago, once."""
+        probe = self.probe
+        if probe is None or now < probe.answered + _GRACE_S:
+            return None
+        self.probe = None
+        return probe
+
+    def deny_statfs(self, probe: Probe, now: float) -> bool:
+        """Whether this probe tells that the statfs under way has no caps; if so, it stays denied."""
+        if probe.result != EACCES or self._space.record is not None:
+            return False
+        if not self._requests.statfs_sent_before(probe.answered):
+            return False
+        self.statfs_denied = True
+        self._again = now + _AGAIN_S
+        return True
+
+    def in_doubt(self) -> bool:
+        """Whether a statfs is unanswered, and none ever was answered: the second probe may tell why."""
+        return self._space.record is None and self._statfs_unanswered()
+
+    def try_again(self, now: float) -> bool:
+        """Whether the refusal is old: the key may have got more caps by now, which a new session would have."""
+        if now < self._again:
+            return False
+        self._again = now + _AGAIN_S
+        return True
+
+    def denial(self) -> NotPermitted:
+        """Return what callers of a denied statfs are told."""
+        return NotPermitted(
+            f"{self._entity} may connect but not ask for the space: "
+            "it needs mon 'allow r' (or at least 'allow service pg r')"
+        )
+
+    def denied(self) -> frozenset[str]:
+        """Return the names of maps that the caps do not cover, and "statfs"."""
+        return frozenset(self._following.denied) | (frozenset({"statfs"}) if self.statfs_denied else frozenset())
