@@ -12,6 +12,7 @@ A file that cannot be read, written or decoded is a line in the log and nothing 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -93,8 +94,10 @@ class Remembered:
         if self._fd is None or len(monmap) > _MAX_SIZE:
             return
         try:
-            os.pwrite(self._fd, monmap, 0)
-            os.ftruncate(self._fd, len(monmap))
+            written = os.pwrite(self._fd, monmap, 0)
+            os.ftruncate(self._fd, written)
+            if written < len(monmap):  # the decoder will not take the half of it
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as exc:
             log.warning("the monmap is not remembered: %s", exc)
 

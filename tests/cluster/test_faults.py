@@ -22,6 +22,7 @@ import pytest
 from tests.conftest import ClusterFactory
 from tests.reliability.clients import Mount
 from tests.support.cluster import FAST_ELECTIONS, Cluster
+from tests.support.helper import HELPER
 
 pytestmark = pytest.mark.fuse
 
@@ -264,3 +265,26 @@ def test_a_key_without_caps_is_told(cluster: Cluster, tmp_path: Path) -> None:
             assert time.monotonic() < deadline
     finally:
         subprocess.run(["umount", str(directory)], check=True, timeout=10)
+
+
+def test_a_full_disk_is_survived(cluster: Cluster, tmp_path: Path) -> None:
+    """No room for the monmap that is to be remembered: a line in the log, and the mount is as any other."""
+    directory = tmp_path / "m"
+    directory.mkdir()
+    options = f"name=df,secretfile={cluster.write_secret('client.df')}"
+    script = """
+        set -e
+        mkdir -p /var/lib/cephmonfs
+        mount -t tmpfs -o size=16k,mode=755 none /var/lib/cephmonfs
+        mkdir /var/lib/cephmonfs/sources
+        dd if=/dev/zero of=/var/lib/cephmonfs/full bs=4k 2>/dev/null || :
+        "$0" "$1" "$2" -o "$3"
+        df "$2"
+        cat "$2/session/state" "$2/log"
+        umount "$2"
+    """
+    argv = ["unshare", "--mount", "sh", "-c", script, str(HELPER), cluster.source(), str(directory), options]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\nopen\n" in done.stdout
+    assert "the monmap is not remembered: [Errno 28] No space left on device" in done.stdout
