@@ -35,7 +35,7 @@ unit:
 	@tools/cluster chroots >.venv/chroots.log
 	@tmp=$$(mktemp -d /tmp/cmfs-test-XXXX) && chmod 755 $$tmp && \
 	{ $(BIN)/pytest --basetemp=$$tmp/t -n 4 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS) || { \
-		echo 'What failed runs once more, alone: three at a time on a busy machine real daemons may come too late.'; \
+		echo 'What failed runs once more, alone: four at a time on a busy machine real daemons may come too late.'; \
 		$(BIN)/pytest --basetemp=$$tmp/u --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }; } && \
 	rm -rf --one-file-system $$tmp
 

@@ -46,9 +46,7 @@ _LOST_HASTE: Final = 1 / 3  # of that, when the session broke: somebody waits, a
 _MAX_LINKS: Final = 3
 _HANDSHAKE_S: Final = 10.0  # connect to SERVER_IDENT
 _HEDGE_LIFE_S: Final = 20.0  # a link beside the current one that answers nothing makes room for another one
-_HEDGE_FIRST_LIFE_S: Final = (
-    2.0  # the first such one, doubled with each: where all connections went mute, new ones may not
-)
+_HEDGE_FIRST_LIFE_S: Final = 2.0  # the first such one; doubled with each.  If all went mute, new ones may not be
 _PING_S: Final = 20.0  # idle time after which a sign of life is asked for
 _SILENT_S: Final = 30.0  # without a byte although one was due: the link is dead
 
