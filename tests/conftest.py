@@ -51,7 +51,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 # Files whose tests want whole clusters: of all four releases, or of two.
 _SHARING = {
-    "four releases": ("cluster/test_matrix", "cluster/test_mount", "cluster/test_programs", "security/test_proxy"),
+    "four releases": (
+        "cluster/test_harness",
+        "cluster/test_matrix",
+        "cluster/test_mount",
+        "cluster/test_programs",
+        "security/test_proxy",
+    ),
     "two releases": (
         "cluster/test_auth_modes",
         "cluster/test_check",
