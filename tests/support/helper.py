@@ -58,7 +58,7 @@ def wait_gone(directory: Path, timeout_s: float = PATIENCE_S) -> None:
     """Until neither mount nor process is left."""
     deadline = time.monotonic() + timeout_s
     while is_mounted(directory) or processes(directory):
-        if time.monotonic() > deadline - timeout_s / 2 and not is_mounted(directory) and _held_elsewhere(directory):
+        if time.monotonic() > deadline - timeout_s / 2 and not is_mounted(directory) and held_elsewhere(directory):
             # Somebody made a mount namespace meanwhile (another run's daemons in a root): its copy lives on.
             for pid in processes(directory):
                 with contextlib.suppress(ProcessLookupError):
@@ -67,7 +67,8 @@ def wait_gone(directory: Path, timeout_s: float = PATIENCE_S) -> None:
         time.sleep(0.01)
 
 
-def _held_elsewhere(directory: Path) -> bool:
+def held_elsewhere(directory: Path) -> bool:
+    """Whether another mount namespace has a copy of the mount, which then lives on."""
     for file in Path("/proc").glob("[0-9]*/mountinfo"):
         try:
             if f" {directory} " in file.read_text(errors="replace"):
