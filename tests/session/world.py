@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cephmonfs.demo import maps
+from cephmonfs.demo.authserver import EACCES
 from cephmonfs.demo.cluster import DemoCluster
 from cephmonfs.demo.monitors import DemoSettings, Monitors
 from cephmonfs.demo.server_v2 import ClientMessage, ClientReady, ServerConnectionV2
@@ -352,3 +353,18 @@ def statfs_reply(world: World, message: Message, *, version: int, kb_used: int =
     """The same answer with another version and another content."""
     stats = Statfs(1000, kb_used, max(0, 1000 - kb_used), 1)
     return to_message(mon.MStatfsReply(world.cluster.fsid.bytes, version, stats), message.tid)
+
+
+def caps(*, statfs: bool, maps_too: bool) -> object:
+    """A key whose caps do not cover the maps, or nothing at all: silence, and commands are refused."""
+
+    def reply(world: World, rank: int, message: Message) -> Iterable[Message]:
+        if message.type == MsgType.STATFS_REPLY and not statfs:
+            return ()
+        if message.type in (MsgType.OSD_MAP, MsgType.MDS_MAP, MsgType.FS_MAP, MsgType.MGR_MAP) and not maps_too:
+            return ()
+        if message.type == MsgType.MON_COMMAND_ACK:
+            return (to_message(mon.MMonCommandAck(EACCES, "access denied", ()), message.tid),)
+        return (message,)
+
+    return reply
