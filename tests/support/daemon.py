@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +102,9 @@ class Daemon:
     def pause(self) -> None:
         """SIGSTOP: its TCP connections live on and nothing answers."""
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 2
+        while self.pid is not None and not _all_stopped(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.001)  # each thread stops when it next looks
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -151,6 +156,13 @@ def start_time(pid: int) -> str:
         return _stat_fields(pid)[19]
     except OSError:
         return "0"
+
+
+def _all_stopped(pid: int) -> bool:
+    try:
+        return all(is_stopped(int(task)) for task in os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return False
 
 
 def is_stopped(pid: int) -> bool:
