@@ -13,6 +13,7 @@ The mounts serve until they are unmounted.  WHERE is `HOST:PORT,ENTITY,KEY`, rea
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
@@ -65,7 +66,7 @@ class _Source:
     def snapshot(self) -> Snapshot:
         return self._session.snapshot(self._now())
 
-    async def statfs(self) -> StatfsRecord:
+    async def statfs(self, until: float = math.inf) -> StatfsRecord:
         now = self._now()
         await trio.lowlevel.checkpoint()
         return StatfsRecord(_STATS, None, now, now)

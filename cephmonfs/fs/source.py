@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ class Source(Protocol):
         """Return the present view; cheap.  Its `now` is the moment of this call: ages grow while nothing comes."""
         ...
 
-    async def statfs(self) -> StatfsRecord:
-        """Ask the monitors and wait for the answer, across sessions if need be; the caller sets the deadline.
+    async def statfs(self, until: float = math.inf) -> StatfsRecord:
+        """Ask the monitors and wait for the answer, across sessions if need be, until then (trio's clock).
 
         Concurrent callers share a question that has not left yet, so no answer is older than its question.
-        May raise SessionLost or RequestTimeout (no answer now), or any other CephMonFSError (the call's answer).
+        May raise RequestTimeout (it is `until`), SessionLost (no answer now), or any other CephMonFSError (the call's
+        answer).
         """
         ...
 
@@ -36,7 +38,7 @@ class Source(Protocol):
         ...
 
     async def command(self, command: Mapping[str, object]) -> CommandReply:
-        """Run one monitor command, such as {"prefix": "health", "format": "json"}, and wait; same rules as `statfs`."""
+        """Run one monitor command, such as {"prefix": "health", "format": "json"}, and wait as long as it takes."""
         ...
 
     async def wait_change(self, seen: int) -> int:

@@ -72,12 +72,12 @@ class StatfsGate:
         """Ask, and wait as long as it makes sense.  Without a slot nobody waits, and nothing is asked."""
         with self._slots.take() as may_wait:
             if may_wait:
-                with trio.CancelScope(deadline=now + self._wait_s(now)):
-                    try:
-                        return await self._source.statfs()
-                    except (SessionLost, RequestTimeout):
-                        return None
-                self._doubt_until = trio.current_time() + _DOUBT_S
+                try:
+                    return await self._source.statfs(now + self._wait_s(now))
+                except RequestTimeout:
+                    self._doubt_until = trio.current_time() + _DOUBT_S
+                except SessionLost:
+                    pass
         return None
 
     def _wait_s(self, now: float) -> float:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cephmonfs.mon.hunt import Hunt
     from cephmonfs.mon.journal import Journal
     from cephmonfs.mon.link import Link
-    from cephmonfs.mon.requests import LinkId, Requests
+    from cephmonfs.mon.requests import Kind, LinkId, Requests
     from cephmonfs.mon.snapshot import Stamp
 
 HEDGE_EVERY_S: Final = 0.3
@@ -184,6 +184,10 @@ class Links:
             if due < late:
                 late = due
         return late
+
+    def late_when_asked(self, kind: Kind, now: float) -> float:
+        """Return when a monitor that is asked now is late with the answer."""
+        return now + self._late_after_s[kind]
 
     # ---- timers
 

@@ -7,6 +7,7 @@ the last answer is expected to ask again, and is waited for until the driver say
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,7 +41,7 @@ class Request:
     kind: Kind
     make: Callable[[bytes], ToMonitor]
     created: float
-    waiters: dict[WaiterId, None] = field(default_factory=dict)  # a set that keeps its order
+    waiters: dict[WaiterId, float] = field(default_factory=dict)  # in their order, with how long each waits
     sent: dict[LinkId, float] = field(default_factory=dict)  # on which links it is out, since when
     asked: Stamp | None = None  # when it first left
     sends: int = 0
@@ -55,7 +56,7 @@ class Requests:
         self._last_tid = 0
         self._last_waiter = 0
         self._statfs: Request | None = None  # on the wire, or first in line while there is no session
-        self._statfs_next: dict[WaiterId, None] = {}
+        self._statfs_next: dict[WaiterId, float] = {}
         self._statfs_expected = 0  # callers that the next may have, judging by those of the last
 
     def pending(self) -> tuple[Request, ...]:
@@ -79,14 +80,16 @@ class Requests:
         self._pending[request.tid] = request
         return request
 
-    def join_statfs(self, make: Callable[[bytes], ToMonitor], now: float) -> tuple[WaiterId, Request | None]:
+    def join_statfs(
+        self, make: Callable[[bytes], ToMonitor], now: float, until: float = math.inf
+    ) -> tuple[WaiterId, Request | None]:
         """Enter a caller of statfs; returns the request to send now, None if the caller waits for the next."""
-        waiter = self.waiter()
+        self._last_waiter = waiter = self._last_waiter + 1
         current = self._statfs
         if current is not None and not current.sends:
-            current.waiters[waiter] = None
+            current.waiters[waiter] = until
             return waiter, None
-        self._statfs_next[waiter] = None
+        self._statfs_next[waiter] = until
         everybody = len(self._statfs_next) >= self._statfs_expected
         return waiter, self.next_statfs(make, now) if everybody else None
 
@@ -133,6 +136,21 @@ class Requests:
                 if not request.waiters and request.kind is not Kind.STATFS:
                     del self._pending[request.tid]
                 return
+
+    def waits_until(self) -> float:
+        """When the first caller of statfs waits no longer; inf if none waits, or all as long as it takes."""
+        until = min(self._statfs_next.values(), default=math.inf)
+        return until if self._statfs is None else min(until, min(self._statfs.waiters.values(), default=math.inf))
+
+    def take_expired(self, now: float) -> tuple[WaiterId, ...]:
+        """Take out the callers of statfs whose time has come; the question stays out."""
+        expired: tuple[WaiterId, ...] = ()
+        for waiters in (self._statfs.waiters if self._statfs is not None else {}, self._statfs_next):
+            gone = [waiter for waiter, until in waiters.items() if until <= now]
+            for waiter in gone:
+                del waiters[waiter]
+            expired += tuple(gone)
+        return expired
 
     def fail_statfs(self) -> tuple[WaiterId, ...]:
         """Take out every caller of statfs: it cannot be answered."""

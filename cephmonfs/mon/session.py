@@ -32,7 +32,7 @@ from typing import Final
 from uuid import UUID
 
 from cephmonfs.auth.envelope import RandomBytes
-from cephmonfs.errors import CephMonFSError, ProtocolError
+from cephmonfs.errors import CephMonFSError, ProtocolError, RequestTimeout
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
@@ -96,7 +96,7 @@ class MonSession:
         self._gathered_by = 0.0
         self._last_asked = now.mono
         self._closed = False
-        self._due: float | None = None  # the next timeout, kept until something comes in
+        self._due: float | None = None  # the next timeout, or a moment before it
         self._due_known = False
 
     def _chance(self) -> float:
@@ -143,10 +143,12 @@ class MonSession:
 
     def receive_data(self, link_id: LinkId, data: bytes | bytearray | memoryview, now: Stamp) -> None:
         """Take bytes of one link.  Whatever is wrong with them costs that link only."""
-        self._at(now)
+        self._now = now
         link = self._links.by_id.get(link_id)
         if link is None:
             return
+        if link.phase is not Phase.OPEN:
+            self._due_known = False
         self._journal.counters["bytes_in"] += len(data)
         self._standing.last_contact = now
         try:
@@ -165,6 +167,8 @@ class MonSession:
             reason = self._links.check(link, now)
             if reason is not None:
                 self._drop(link, reason)
+        if expired := self._requests.take_expired(now.mono):
+            self._events.append(Failed(expired, RequestTimeout("no answer in time")))
         if self._requests.statfs_gathering and now.mono >= self._gathered_by:
             self.statfs_gathered(now)
         self._judge_caps()
@@ -181,8 +185,12 @@ class MonSession:
 
     # ---- in: requests
 
-    def request_statfs(self, now: Stamp) -> WaiterId:
-        """Ask for the space; concurrent callers share.  The answer comes as Answered or Failed."""
+    def request_statfs(self, now: Stamp, until: float = math.inf) -> WaiterId:
+        """Ask for the space; concurrent callers share.  The answer comes as Answered or Failed.
+
+        At `until` (monotonic) the caller is told RequestTimeout; the question stays out, and its late answer still
+        freshens the numbers.
+        """
         self._now = now
         self._asked()
         problem = self._statfs_problem()
@@ -190,12 +198,15 @@ class MonSession:
             waiter = self._requests.waiter()
             self._events.append(Failed((waiter,), problem))
             return waiter
-        waiter, request = self._requests.join_statfs(self._make_statfs, now.mono)
+        waiter, request = self._requests.join_statfs(self._make_statfs, now.mono, until)
         if request is not None:
-            self._due_known = False
-            self._outbox.everywhere(request, self._now)
-        elif self._requests.statfs_gathering == 1:
-            self._due_known = False
+            self._outbox.everywhere(request, now)
+            self._sooner(self._links.late_when_asked(request.kind, now.mono))
+            if self._caps.probe is not None:
+                self._due_known = False
+        elif self._requests.statfs_gathering:
+            self._sooner(self._gathered_by)
+        self._sooner(until)
         return waiter
 
     def request_command(self, command: Mapping[str, object], now: Stamp) -> WaiterId:
@@ -204,7 +215,7 @@ class MonSession:
         self._asked()
         waiter = self._requests.waiter()
         request = self._requests.add(Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, command), now.mono)
-        request.waiters[waiter] = None
+        request.waiters[waiter] = math.inf
         self._outbox.everywhere(request, now)
         return waiter
 
@@ -226,7 +237,6 @@ class MonSession:
 
     def give_up(self, waiter: WaiterId) -> None:
         """The waiter left."""
-        self._due_known = False
         self._requests.give_up(waiter)
 
     def _asked(self) -> None:
@@ -254,6 +264,11 @@ class MonSession:
                 out.append((link.id, data))
         return out
 
+    def _sooner(self, when: float) -> None:
+        """Something may be due then.  What is no longer due costs one call for nothing, not a look at everything."""
+        if when < math.inf and (self._due is None or when < self._due):
+            self._due = when
+
     def next_timeout(self) -> float | None:
         """Return when (monotonic) `handle_timeout` wants to be called, None for never."""
         if not self._due_known:
@@ -265,7 +280,7 @@ class MonSession:
         if self._closed:
             return None
         link = self._links.current
-        due = self._links.next_timeout(self._now.mono)
+        due = min(self._links.next_timeout(self._now.mono), self._requests.waits_until())
         if self._requests.statfs_gathering:
             due = min(due, self._gathered_by)
         if link is not None:
@@ -288,6 +303,7 @@ class MonSession:
         if links.current is not None and links.late_at() > now:
             links.only_current()
             return
+        self._due_known = False
         if not links.may_open(now):
             return
         asked = now - self._last_asked < _ASKED_WITHIN_S or not self._requests.empty
@@ -311,6 +327,7 @@ class MonSession:
         """A link failed: remember why, close it, hunt on."""
         if link.id not in self._links.by_id:
             return
+        self._due_known = False
         was_current = link is self._links.current
         sentence = self._links.drop(link, reason, self._now.mono)
         self._tickets.link_failed(link, reason)
@@ -325,6 +342,7 @@ class MonSession:
         """This link is the session now."""
         if link is self._links.current:
             return
+        self._due_known = False
         self._links.current = link
         self._standing.opened(link, self._now)
         self._hunt.succeeded(link.candidate.addr)
@@ -336,17 +354,22 @@ class MonSession:
     # ---- what links tell
 
     def _on_link(self, link: Link, item: Message | Happened) -> None:
-        if item is Happened.READY:
-            self._on_ready(link)
-        elif item is Happened.ALIVE:
-            self._standing.alive(link, self._now)
-        elif isinstance(item, Message):
+        if isinstance(item, Message):
             self._journal.counters["messages_in"] += 1
             payload = from_monitor(item)
             if payload is None:
                 self._journal.counters["messages_unknown"] += 1
+            elif isinstance(payload, mon.MStatfsReply):
+                self._on_statfs(link, item.tid, payload)
             else:
+                self._due_known = False
                 self._on_payload(link, item, payload)
+        elif item is Happened.READY:
+            self._due_known = False
+            self._on_ready(link)
+        elif item is Happened.ALIVE:
+            self._due_known = False
+            self._standing.alive(link, self._now)
 
     def _on_ready(self, link: Link) -> None:
         self._standing.update(self._now.mono)
@@ -372,8 +395,6 @@ class MonSession:
         match payload:
             case mon.MMonMap():
                 self._on_monmap(link, payload)
-            case mon.MStatfsReply():
-                self._on_statfs(link, message.tid, payload)
             case mon.MMonCommandAck():
                 self._on_command(link, message, payload)
             case mon.MMDSMap():
@@ -495,6 +516,8 @@ class MonSession:
             self._events.append(Answered(tuple(request.waiters), record))
         self._journal.changed("statfs")
         self._gathered_by = self._now.mono + _GATHER_S
+        if self._requests.statfs_gathering:
+            self._sooner(self._gathered_by)
 
     # ---- caps
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import socket
 import time
@@ -95,9 +96,9 @@ class MonClient:
         """Return the present view of the session."""
         return self._session.snapshot(self.now())
 
-    async def statfs(self) -> StatfsRecord:
-        """Ask the monitors for the space; waits across sessions, the caller sets the deadline."""
-        result = await self._answer(self._session.request_statfs(self.now()))
+    async def statfs(self, until: float = math.inf) -> StatfsRecord:
+        """Ask the monitors for the space; waits across sessions.  Raises RequestTimeout at `until` (trio's clock)."""
+        result = await self._answer(self._session.request_statfs(self.now(), until))
         if not isinstance(result, StatfsRecord):
             raise RuntimeError("a statfs was answered by something else")
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import trio
 
+from cephmonfs.errors import RequestTimeout
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr, Epoch
 from cephmonfs.model.monmap import MonInfo, MonMap
 from cephmonfs.model.statfs import Statfs
@@ -187,7 +189,12 @@ class FakeSource:
             await self._spoken.wait()
         await trio.lowlevel.checkpoint()
 
-    async def statfs(self) -> StatfsRecord:
+    async def statfs(self, until: float = math.inf) -> StatfsRecord:
+        with trio.move_on_at(until):
+            return await self._statfs()
+        raise RequestTimeout("no answer in time")
+
+    async def _statfs(self) -> StatfsRecord:
         await trio.lowlevel.checkpoint()
         if self.statfs_error is not None:
             raise self.statfs_error

@@ -12,6 +12,7 @@ The monitors are the embedded ones (cephmonfs.demo).  Each is in one of these co
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -134,8 +135,8 @@ class World:
         assert self.is_open
         return self
 
-    def statfs(self) -> int:
-        waiter = self.session.request_statfs(self.stamp)
+    def statfs(self, until: float = math.inf) -> int:
+        waiter = self.session.request_statfs(self.stamp, until)
         self.settle()
         return waiter
 
@@ -257,6 +258,13 @@ class World:
                 if data := conn.server.data_to_send():
                     moved = True
                     self.session.receive_data(link, data, self.stamp)
+        self._never_overslept()
+
+    def _never_overslept(self) -> None:
+        """What the session says of its next timeout may be too early, for it does not always look; never too late."""
+        said = self.session.next_timeout()
+        looked = self.session._next_timeout()
+        assert looked is None or (said is not None and said <= looked), f"{said} is after {looked}"
 
     def _connect(self, link: int, addr: EntityAddr) -> None:
         rank = next((r for r, own in enumerate(self.cluster.addrs) if own == addr), None)

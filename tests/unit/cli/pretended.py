@@ -5,6 +5,7 @@ The environment variable PRETEND tells how the session goes: refuse, config, tim
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -86,7 +87,7 @@ class PretendedClient:
                 print("connecting", file=sys.stderr, flush=True) if sys.argv[-1].startswith("foreground") else None
                 await trio.sleep_forever()
 
-    async def statfs(self) -> StatfsRecord:
+    async def statfs(self, until: float = math.inf) -> StatfsRecord:
         now = snapshot().now
         match os.environ.get("PRETEND"):
             case "caps":

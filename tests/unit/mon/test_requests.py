@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from cephmonfs.messages.mon import MStatfs
 from cephmonfs.mon.requests import Kind, Request, Requests
 
@@ -63,7 +65,7 @@ def test_giving_up_forgets_a_command_but_not_a_statfs() -> None:
     assert requests.next_statfs(make, 0.0) is None
     command = requests.add(Kind.COMMAND, make, 0.0)
     one, two = requests.waiter(), requests.waiter()
-    command.waiters |= dict.fromkeys((one, two))
+    command.waiters |= dict.fromkeys((one, two), math.inf)
     requests.give_up(one)
     assert command in requests.pending()
     requests.give_up(two)
@@ -101,3 +103,20 @@ def test_a_closed_link_has_nothing_out() -> None:
     requests.link_closed(1)
     requests.link_closed(7)
     assert request.sent == {2: 0.0}
+
+
+def test_whose_time_has_come_waits_no_longer_and_the_question_stays_out() -> None:
+    requests = Requests()
+    assert requests.waits_until() == math.inf
+    first, request = requests.join_statfs(make, 0.0, 1.0)
+    assert request is not None
+    sent(request)
+    second, _ = requests.join_statfs(make, 0.1, 0.6)
+    patient, _ = requests.join_statfs(make, 0.2)
+    assert requests.waits_until() == 0.6
+    assert requests.take_expired(0.5) == ()
+    assert requests.take_expired(0.6) == (second,)
+    assert requests.waits_until() == 1.0
+    assert requests.take_expired(2.0) == (first,)
+    assert requests.pending() == (request,)
+    assert requests.fail_statfs() == (patient,)

@@ -1,0 +1,70 @@
+"""How long callers of statfs wait: the session itself keeps their time."""
+
+from __future__ import annotations
+
+from cephmonfs.errors import RequestTimeout
+from cephmonfs.messages.mon import MStatfs
+from tests.session.world import Is, World
+
+
+def test_a_caller_is_told_when_its_time_has_come_and_the_late_answer_still_counts() -> None:
+    world = World(mons=1).opened()
+    world.set(Is.FROZEN, "a")
+    waiter = world.statfs(until=world.now + 0.2)
+    world.run(0.19)
+    assert waiter not in world.answers
+    world.run(0.02)
+    assert isinstance(world.answers[waiter], RequestTimeout)
+    before = world.snap.statfs
+    world.set(Is.UP, "a")
+    assert world.snap.statfs is not before
+
+
+def test_callers_of_one_question_leave_each_at_its_own_time() -> None:
+    world = World(mons=1).opened()
+    world.set(Is.FROZEN, "a")
+    first = world.statfs(until=world.now + 0.5)
+    second = world.statfs(until=world.now + 0.1)
+    world.run(0.2)
+    assert second in world.answers
+    assert first not in world.answers
+    world.set(Is.UP, "a")
+    assert world.answered(first)
+
+
+def test_who_waits_for_the_next_question_leaves_it_too() -> None:
+    """Nobody is left to ask it, and so it is not asked."""
+    world = World(mons=1).opened()
+    world.set(Is.FROZEN, "a")
+    asked = world.asked(MStatfs)
+    world.statfs()
+    world.statfs(until=world.now + 0.1)
+    world.run(0.2)
+    world.set(Is.UP, "a")
+    assert world.asked(MStatfs) == asked + 1
+
+
+def test_without_a_session_too() -> None:
+    world = World()
+    for name in "abc":
+        world.condition["abc".index(name)] = Is.UNREACHABLE
+    world.start()
+    waiter = world.statfs(until=world.now + 0.4)
+    world.run(0.5)
+    assert isinstance(world.answers[waiter], RequestTimeout)
+
+
+def test_many_statfs_are_no_reason_to_look_at_every_timer() -> None:
+    """Each question may make the next timeout earlier, and no answer makes it later until it has come."""
+    world = World().opened()
+    world.run(25.0)  # a keepalive later nothing is weighed any more
+    world.statfs()
+    due = world.session.next_timeout()
+    assert due is not None
+    world.now += 0.1
+    assert world.answered(world.statfs(until=world.now + 1.0))
+    assert world.session.next_timeout() == due
+    world.run(1.0)
+    late = world.session.next_timeout()
+    assert late is not None
+    assert late > due + 1.0
