@@ -19,14 +19,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+import pytest
 import trio
 
 from cephmonfs.demo.authserver import ServerAuth
 from cephmonfs.demo.cephx_server import CephxAuth
 from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.errors import CephMonFSError
 from cephmonfs.messages.message import Message
-from cephmonfs.model.cryptokey import CryptoKey
+from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import Identity
@@ -40,6 +40,11 @@ PATIENCE_S: Final = 20.0
 MEMORY: Final = 20 << 20  # above normal, for the whole process, the attacker's own part included
 CONNECTS_PER_S: Final = 35  # to all monitors, in the long run
 CONNECTS_AT_ONCE: Final = 65
+
+SECURE: Final = (Mode.SECURE,)
+CRC: Final = (Mode.CRC,)
+BOTH_MODES: Final = pytest.mark.parametrize("modes", [SECURE, CRC], ids=["secure", "crc"])
+BOTH_KEYS: Final = pytest.mark.parametrize("kind", list(KeyType), ids=lambda kind: kind.name.lower())
 
 Serve = Callable[[trio.abc.Stream], Awaitable[None]]
 
@@ -89,6 +94,15 @@ class Attack:
         with trio.fail_after(PATIENCE_S):
             while self.snapshot.state is not State.OPEN:  # noqa: ASYNC110
                 await trio.sleep(0.01)
+
+    async def reconnect(self, times: int) -> None:
+        """Lose the session this often; each time there is a new one."""
+        for _ in range(times):
+            before = self.snapshot.sessions
+            for fake in self.cluster.mons:
+                fake.kill_connections()
+            await self.until(lambda before=before: self.snapshot.sessions > before, "no new session")  # type: ignore[misc]
+            await self.opened()
 
     async def survives(self, blame: str | None, *, left: bool = True) -> None:
         """See the module.  `left`: the session is with the honest monitor now."""
@@ -211,9 +225,11 @@ def instead(kind: int, make: Callable[[Message], list[Message]]) -> fm.Reply:
     return fm.Reply(lambda message: make(message) if message.type == kind else [message])
 
 
+def first_segment(change: Callable[[bytes], bytes]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    """The first segment through a function."""
+    return lambda segments: (change(segments[0]), *segments[1:])
+
+
 def cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-__all__ = ["Attack", "CephMonFSError", "Lying", "attacked", "cpu_seconds", "identity", "instead"]

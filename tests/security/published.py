@@ -16,7 +16,9 @@ from typing import Any, Final, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 MODULES: Final = (
-    "tests.security.test_published",
+    "tests.security.test_published_cephx",
+    "tests.security.test_published_frames",
+    "tests.security.test_published_requests",
     "tests.security.test_published_maps",
     "tests.security.test_published_life",
 )

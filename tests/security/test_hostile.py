@@ -33,12 +33,7 @@ from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
 from tests.fakemon import monitor as fm
-from tests.security.harness import Attack, Lying, attacked, cpu_seconds, instead
-
-SECURE, CRC = (Mode.SECURE,), (Mode.CRC,)
-MODES = pytest.mark.parametrize("modes", [SECURE, CRC], ids=["secure", "crc"])
-KEYS = pytest.mark.parametrize("kind", list(KeyType), ids=lambda kind: kind.name.lower())
-
+from tests.security.harness import BOTH_KEYS, BOTH_MODES, CRC, SECURE, Attack, Lying, attacked, cpu_seconds, instead
 
 # ---- lies of the handshake
 
@@ -153,7 +148,7 @@ def _segments(data: bytes, count: int) -> bytes:
     return _crced(data[:1] + bytes((count,)) + data[2:28]) + data[32:]
 
 
-@MODES
+@BOTH_MODES
 @pytest.mark.parametrize("lie", list(HANDSHAKE_LIES))
 async def test_lies_of_the_handshake(lie: str, modes: tuple[Mode, ...]) -> None:
     fault, blame = HANDSHAKE_LIES[lie]
@@ -171,7 +166,7 @@ AUTH_LIES: dict[str, tuple[type[Lying], str | None]] = {
 }
 
 
-@KEYS
+@BOTH_KEYS
 @pytest.mark.parametrize("lie", list(AUTH_LIES))
 async def test_lies_of_authentication(lie: str, kind: KeyType) -> None:
     auth, blame = AUTH_LIES[lie]
@@ -236,7 +231,7 @@ def _inner(front: bytes) -> bytes:
     return front[:6] + struct.pack("<I", len(front) * 2) + front[10:]
 
 
-@MODES
+@BOTH_MODES
 @pytest.mark.parametrize("lie", list(SESSION_LIES))
 async def test_lies_of_the_session(lie: str, modes: tuple[Mode, ...]) -> None:
     fault, blame = SESSION_LIES[lie]

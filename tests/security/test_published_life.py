@@ -1,4 +1,4 @@
-"""Every published hole of a Ceph client, part 3: how connections, waits and the daemon live and end (T32 to T44)."""
+"""Published holes of a Ceph client in how connections, waits and the daemon live and end (T32, T34, T36 to T44)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every published hole of a Ceph client, part 2: maps and replies (T19, T20, T23 to T31)."""
+"""Published holes of a Ceph client in maps and replies (T19, T20, T23 to T31)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ from cephmonfs.wire import limits
 from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.security.harness import attacked, instead
+from tests.security.harness import BOTH_MODES, attacked, instead
 from tests.security.published import published
 from tests.vectors import load, load_list, names
 
-BOTH_MODES = pytest.mark.parametrize("modes", [(Mode.SECURE,), (Mode.CRC,)], ids=["secure", "crc"])
 _SEED = 0xFFFFFFFF
 _MONS_AT = 4 + 6 + 16 + 4 + 8 + 8 + 28  # where the count of monitors stands in a message with a MonMap of version 6+
 COUNTS = (0x80000001, 0xFFFFFFFF, 0x7FFFFFFF, limits.MAX_MONS + 1)
