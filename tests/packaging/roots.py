@@ -15,16 +15,21 @@ SUITES = {"bookworm": "12", "trixie": "13"}
 
 
 class Root:
-    """A copy of a freshly installed Debian.  Commands run in it with a mount and a pid namespace of their own."""
+    """A copy of a freshly installed Debian.  Commands run in it with a mount and a pid namespace of their own.
+
+    Packages that this machine lends are there read-only, its settings and certificates are copied: nothing that is
+    installed in there may write into our own /opt or /etc.
+    """
 
     def __init__(self, suite: str, path: Path) -> None:
         self.suite = suite
         self.path = path
-        self._binds = [*_local_indexes(), *(p for p in ("/etc/ssl/certs",) if Path(p).exists())]
+        self._binds = _local_indexes()
         for name in ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf"):
             if Path(name).exists():
                 shutil.copy(name, path / name[1:])
-        for folder in ("/etc/xdg/pip", str(Path.home() / ".config/pip")):
+        # certificates of this machine's own: installing ca-certificates adds them to Debian's
+        for folder in ("/etc/xdg/pip", str(Path.home() / ".config/pip"), "/usr/local/share/ca-certificates"):
             if Path(folder).exists():
                 shutil.copytree(folder, path / folder[1:], dirs_exist_ok=True)
         self("apt-get -q update")
@@ -35,7 +40,7 @@ class Root:
         begin = ["mount --make-rprivate /", f"mount --rbind /dev {root}/dev", f"mount -t proc proc {root}/proc"]
         for bind in self._binds:
             quoted = shlex.quote(bind)
-            begin.append(f"mkdir -p {root}{quoted} && mount --bind {quoted} {root}{quoted}")
+            begin.append(f"mkdir -p {root}{quoted} && mount -o bind,ro {quoted} {root}{quoted}")
         begin.append(f'exec chroot {root} sh -eu -c "$1"')
         argv = [
             "unshare",
@@ -67,8 +72,9 @@ class Root:
 def _local_indexes() -> list[str]:
     """Folders on this machine that its pip takes packages from."""
     done = subprocess.run(["python3", "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
-    found = {f"/{path.split('/')[1]}" for path in re.findall(r"(?:file://|')(/(?!etc)[^' \n]+)", done.stdout)}
-    return sorted(path for path in found if Path(path).is_dir() and path not in ("/usr", "/root", "/tmp"))
+    paths = re.findall(r"(?:file://|')(/(?!etc)[^' \n]+)", done.stdout)
+    found = {Path(*Path(path).parts[:3]) for path in paths}  # of /opt/pypi/simple all of /opt/pypi
+    return sorted(str(path) for path in found if path.is_dir() and not path.is_relative_to("/usr"))
 
 
 def fresh(suite: str, target: Path) -> Root:
