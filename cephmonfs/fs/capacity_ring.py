@@ -6,7 +6,7 @@ that nobody reads asks the monitors nothing.  Where nobody asked there is a gap,
 
 from __future__ import annotations
 
-from collections import deque
+from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 SPACING_S: Final = 60.0  # between two samples that are kept
 KEPT_S: Final = 24 * 3600.0
-_MAX: Final = int(KEPT_S / SPACING_S) + 2  # some 200 KB
+_MAX: Final = int(KEPT_S / SPACING_S) + 2
+_SAMPLE: Final = Struct("=dQQ")
 
 
 class Sample(NamedTuple):
@@ -26,10 +27,15 @@ class Sample(NamedTuple):
 
 
 class CapacityRing:
-    """One sample a minute, and the newest."""
+    """One sample a minute, and the newest.
+
+    They are kept packed, in 35 KB that are there from the start: as objects they would be all that grows in a day.
+    """
 
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque(maxlen=_MAX)
+        self._kept = bytearray(_MAX * _SAMPLE.size)
+        self._count = 0  # of all that were ever put there; the oldest makes room
+        self._last = 0.0
         self._newest: Sample | None = None
         self._pool: int | None = None
 
@@ -38,18 +44,22 @@ class CapacityRing:
         if record is None:
             return
         if record.pool != self._pool:
-            self._samples.clear()  # these are numbers of something else
+            self._count = 0  # these are numbers of something else
             self._newest, self._pool = None, record.pool
         sample = Sample(record.at.mono, record.stats.kb, record.stats.kb_used)
         if self._newest is not None and sample.at <= self._newest.at:
             return
         self._newest = sample
-        if not self._samples or sample.at - self._samples[-1].at >= SPACING_S:
-            self._samples.append(sample)
+        if not self._count or sample.at - self._last >= SPACING_S:
+            _SAMPLE.pack_into(self._kept, self._count % _MAX * _SAMPLE.size, *sample)
+            self._count += 1
+            self._last = sample.at
 
     def since(self, at: float) -> list[Sample]:
         """Return what is not older, oldest first.  May be called from the thread that renders a large page."""
-        samples, newest = list(self._samples), self._newest
-        if newest is not None and newest not in samples[-1:]:
+        newest, kept = self._newest, self._kept[: min(self._count, _MAX) * _SAMPLE.size]
+        samples = [Sample(*numbers) for numbers in _SAMPLE.iter_unpack(kept) if numbers[0] >= at]
+        samples.sort(key=lambda sample: sample.at)
+        if newest is not None and newest.at >= at and newest not in samples[-1:]:
             samples.append(newest)
-        return [sample for sample in samples if sample.at >= at]
+        return samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -132,6 +133,22 @@ def test_the_ring_is_bounded() -> None:
     ring.note(record(3000 * SPACING_S - 1, 0.5))
     assert len(ring.since(0)) == 1443
     assert not ring.since(3000 * SPACING_S)
+    kept = [sample.at for sample in ring.since(0)]
+    assert kept == sorted(kept)
+
+
+def test_the_ring_grows_by_nothing() -> None:
+    ring = CapacityRing()
+    ring.note(record(0, 0.5))
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for minute in range(1, 3000):
+            ring.note(record(minute * SPACING_S, 0.5))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2000
 
 
 def test_the_ring_forgets_another_pool() -> None:
