@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cephmonfs import __version__
 from cephmonfs.cli.daemon import Exit
+from cephmonfs.cli.loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f': did you mean "{near[0]}"?' if near else "; cephmonfs --help lists them"
         print(f'cephmonfs: unknown command "{name}"{hint}', file=sys.stderr)
         return Exit.USAGE
-    command = cast("Callable[[Sequence[str]], int]", importlib.import_module(COMMANDS[name][0]).main)
+    with loading():
+        command = cast("Callable[[Sequence[str]], int]", importlib.import_module(COMMANDS[name][0]).main)
     return command(arguments[1:])
 
 

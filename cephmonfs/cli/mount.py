@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -10,8 +11,9 @@ from cephmonfs import __version__
 from cephmonfs.cli import journal
 from cephmonfs.cli.args import help_text, parse_args, wipe_secrets
 from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
+from cephmonfs.cli.loading import loading
 from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, is_mounted_already, set_path, settle
-from cephmonfs.cli.premount import handed_over
+from cephmonfs.cli.notify import handed_over
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import ConfigError
@@ -64,6 +66,7 @@ def run(argv: Sequence[str], serve: Serve) -> int:
         return Exit.OK
     if config.foreground:
         return serve(config, _ForegroundReporter())
+    gc.freeze()  # so that neither the daemon nor the end of this process, which mount(8) waits for, goes through it all
     verdict = start_daemon(lambda report: serve(config, report))
     if verdict.status != Exit.OK:
         say(verdict.message)
@@ -93,9 +96,11 @@ class _ForegroundReporter(Reporter):
 
 def _serve(config: MountConfig, report: Reporter) -> int:
     # trio and pyfuse3 are loaded only in the process that will use them, after the fork.
-    from cephmonfs.cli.serve import run_daemon
+    with loading():
+        from cephmonfs.cli.parts import real_parts
+        from cephmonfs.cli.serve import run_daemon
 
-    return run_daemon(config, report)
+    return run_daemon(config, report, real_parts())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""sd_notify(3) in a few lines: one datagram to the socket that systemd names."""
+"""sd_notify(3) in a few lines: one datagram to the socket that systemd names; and what it hands over in return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+FUSE_NAME: Final = "cephmonfs-fuse"  # of /dev/fuse, in systemd's store of file descriptors
 _BARRIER_S: Final = 5.0
+_FIRST_FD: Final = 3  # SD_LISTEN_FDS_START
 
 
 class Notifier:
@@ -67,3 +69,21 @@ class Notifier:
         except OSError:
             return False
         return True
+
+
+def handed_over(env: Mapping[str, str] | None = None) -> int | None:
+    """Return the descriptor of /dev/fuse that systemd hands to this very process, None if it hands over none.
+
+    Once taken it is ours alone: a copy left in systemd's store would keep the mount of a dead daemon waiting for ever.
+    """
+    env = os.environ if env is None else env
+    if env.get("LISTEN_PID") != str(os.getpid()) or not env.get("LISTEN_FDS", "").isdecimal():
+        return None
+    names = env.get("LISTEN_FDNAMES", "").split(":")
+    for index in range(min(int(env["LISTEN_FDS"]), len(names))):
+        if names[index] == FUSE_NAME:
+            fd = _FIRST_FD + index
+            os.set_inheritable(fd, False)
+            Notifier(env).send("FDSTOREREMOVE=1", f"FDNAME={FUSE_NAME}")
+            return fd
+    return None

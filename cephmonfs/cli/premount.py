@@ -18,17 +18,15 @@ from cephmonfs.cli.args import parse_args
 from cephmonfs.cli.asking import run, say
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.mountpoint import FUSE_TYPE, check_fuse, check_mountpoint, set_path, settle
-from cephmonfs.cli.notify import Notifier
+from cephmonfs.cli.notify import FUSE_NAME, Notifier
 from cephmonfs.config.options import parse_options
 from cephmonfs.config.source import parse_source
 from cephmonfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 PROGRAM: Final = "premount"
-FD_NAME: Final = "cephmonfs-fuse"
-_FIRST_FD: Final = 3  # SD_LISTEN_FDS_START
 _FLAGS: Final = 1 | 2 | 4 | 8  # MS_RDONLY, NOSUID, NODEV, NOEXEC
 _DETACH: Final = 2
 
@@ -54,7 +52,7 @@ def _main(argv: Sequence[str]) -> int:
         say(PROGRAM, note, journal.WARNING)
     fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     _mount(fuse, path, _shown(args.source), allow_other=options.get("allow_other", True))
-    if not notifier.store(fuse, FD_NAME):
+    if not notifier.store(fuse, FUSE_NAME):
         _umount(path)
         raise ConfigError("systemd does not take the file descriptor: FileDescriptorStoreMax=1, NotifyAccess=exec", 2)
     return Exit.OK
@@ -79,21 +77,3 @@ def _mount(fuse: int, path: str, source: str, *, allow_other: bool) -> None:
 
 def _umount(path: str) -> None:
     ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(path), _DETACH)
-
-
-def handed_over(env: Mapping[str, str] | None = None) -> int | None:
-    """Return the descriptor of /dev/fuse that systemd hands to this very process, None if it hands over none.
-
-    Once taken it is ours alone: a copy left in systemd's store would keep the mount of a dead daemon waiting for ever.
-    """
-    env = os.environ if env is None else env
-    if env.get("LISTEN_PID") != str(os.getpid()) or not env.get("LISTEN_FDS", "").isdecimal():
-        return None
-    names = env.get("LISTEN_FDNAMES", "").split(":")
-    for index in range(min(int(env["LISTEN_FDS"]), len(names))):
-        if names[index] == FD_NAME:
-            fd = _FIRST_FD + index
-            os.set_inheritable(fd, False)
-            Notifier(env).send("FDSTOREREMOVE=1", f"FDNAME={FD_NAME}")
-            return fd
-    return None

@@ -56,7 +56,7 @@ class Parts(Generic[Ops]):
     prepare: Callable[[MountConfig], AbstractAsyncContextManager[MountConfig]]  # starts the monitors of demo:
 
 
-def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any] | None = None) -> int:
+def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any]) -> int:
     """Run until unmounted or told to stop; returns the exit status."""
     ring = start_logging(config.log_level, foreground=config.foreground)
     for notice in config.notices:
@@ -64,10 +64,6 @@ def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any] | None =
     os.chdir("/")  # never hold a directory, least of all our own mount point
     os.umask(0o077)
     try:
-        if parts is None:
-            from cephmonfs.cli.parts import real_parts
-
-            parts = real_parts()
         return trio.run(partial(serve, config, report, parts, ring), clock=BootClock(), strict_exception_groups=True)
     except BaseException as exc:
         ours = first_of(CephMonFSError, exc)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cephmonfs.cli import ceph, check, collect, main, premount
+from cephmonfs.cli import ceph, check, collect, main
 from cephmonfs.cli.checked import Report, Status
-from cephmonfs.cli.notify import Notifier
+from cephmonfs.cli.notify import FUSE_NAME, Notifier, handed_over
 from cephmonfs.cli.watch import human
 from cephmonfs.errors import NoData
 
@@ -142,10 +142,10 @@ def test_a_descriptor_is_handed_over_to_this_process_only(tmp_path: Path) -> Non
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(str(tmp_path / "notify"))
         env = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "other"}
-        assert premount.handed_over(env) is None
-        assert premount.handed_over({}) is None
-        assert premount.handed_over(env | {"LISTEN_PID": "1", "LISTEN_FDNAMES": premount.FD_NAME}) is None
-        assert premount.handed_over(env | {"LISTEN_FDS": "x"}) is None
+        assert handed_over(env) is None
+        assert handed_over({}) is None
+        assert handed_over(env | {"LISTEN_PID": "1", "LISTEN_FDNAMES": FUSE_NAME}) is None
+        assert handed_over(env | {"LISTEN_FDS": "x"}) is None
 
 
 def test_without_a_socket_nothing_is_stored() -> None:
