@@ -27,6 +27,7 @@ class Where:
     entity: str
     key: str
     osdmap_bytes: int = 0
+    pid: int = 0  # of the process that they are in
 
     @property
     def source(self) -> str:
@@ -59,6 +60,6 @@ def embedded(*, mons: int = 3, osds: int = 12, every_s: float = 0.0) -> Iterator
         try:
             facts = json.loads(process.stdout.readline())
             where = tuple(f"{host}:{port}" for _, host, port in facts["addrs"])
-            yield Where(where, facts["entity"], facts["key"], facts["osdmap_bytes"])
+            yield Where(where, facts["entity"], facts["key"], facts["osdmap_bytes"], process.pid)
         finally:
             process.terminate()

@@ -3,7 +3,8 @@
 Left to itself, each worker waits for its turn by a trio.Lock and then for the descriptor, so that a request costs two
 passes of the loop and an epoll_ctl, even when a hundred of them are there already.  Here a worker whose turn it is
 looks whether there is a request before it waits for one; and as long as that is so it calls others, a few at a time,
-for everything else in the loop has its turn between them.
+for everything else in the loop has its turn between them.  A worker that has its request answered without waiting, as
+long as its turn goes on (turn.py), takes and even awaits the next one at once.
 
 pyfuse3 takes the loop it runs on from its variable `trio`, which `pyfuse3.asyncio` sets too.  A later pyfuse3 that does
 without it works as it does by itself.
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pyfuse3
 import trio
 
+from cephmonfs.turn import Turn, turn_of_loop
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
@@ -31,18 +34,25 @@ class Door:
     While anybody idles, one worker waits for the descriptor or some have been called to look at it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
         self._idle = trio.lowlevel.ParkingLot()
         self._called = 0  # of the idle ones, these run in the next pass
         self._waits = False  # a worker waits for the descriptor
         self._to_call = 1  # when the worker whose turn it is leaves
         self._closing = False
+        self._taken: tuple[int, trio.lowlevel.Task] | None = None  # in which turn the last request was, and by whom
+        self._at_once = False  # it was answered in the same turn: the next may come in it, too
         self._polls: dict[int, select.poll] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
     async def __aenter__(self) -> None:
+        turn = self._turn
+        self._at_once = self._taken == (turn.number, trio.lowlevel.current_task()) and turn.goes_on()
+        if self._at_once:
+            return
         if not self._idle and not self._waits:
             await trio.lowlevel.checkpoint()  # a lone worker that never waits would stop everything else
             return
@@ -53,6 +63,7 @@ class Door:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
+        self._taken = self._turn.number, trio.lowlevel.current_task()
         count, self._to_call = self._to_call, 1
         self._call(count)
 
@@ -60,6 +71,11 @@ class Door:
         """Return once there is a request to take."""
         waited = False
         while not self._is_readable(fd):
+            if self._at_once:
+                self._at_once = False
+                if self._turn.wait(fd):
+                    break
+                continue
             if self._closing:
                 raise trio.ClosedResourceError
             waited = not self._waits
@@ -74,6 +90,12 @@ class Door:
         # a request that was there already is seldom alone
         self._to_call = 1 if waited else min(2, _IN_ONE_PASS - self._called)
 
+    def close(self) -> None:
+        """Nobody comes any more."""
+        for fd in self._polls:
+            self._turn.forget(fd)
+        self._polls.clear()
+
     def notify_closing(self, fd: int) -> None:
         """End the waiting."""
         self._closing = True
@@ -84,6 +106,7 @@ class Door:
         if poll is None:
             poll = self._polls[fd] = select.poll()
             poll.register(fd, select.POLLIN)
+            self._turn.watch(fd)
         return bool(poll.poll(0))
 
     def _call(self, count: int) -> None:
@@ -111,8 +134,12 @@ def one_door() -> Iterator[None]:
     """Inside this block pyfuse3.main takes requests through a door of its own."""
     names = vars(pyfuse3)
     before = names.get("trio")
-    names["trio"] = _Loop(Door())
+    turn = turn_of_loop()
+    door = Door(turn)
+    names["trio"] = _Loop(door)
     try:
-        yield
+        with turn.kept():
+            yield
     finally:
         names["trio"] = before
+        door.close()

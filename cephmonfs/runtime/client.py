@@ -27,6 +27,7 @@ from cephmonfs.mon.requests import LinkId, WaiterId
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
 from cephmonfs.runtime.remembered import Remembered
+from cephmonfs.turn import turn_of_loop
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +40,20 @@ _RESTART_AFTER_S: Final = 1.0
 _GATHER_ROUNDS: Final = 8  # about as long as it takes somebody who got an answer to ask again
 _WAKE_AT_ONCE: Final = 32  # callers answered between two looks at other things; about 3 ms of work
 _BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT
+_IN_VAIN: Final = 8  # turns spent on waiting, one after the other: the answers take longer than that
+_IN_VAIN_S: Final = 1.0  # so often one more is tried then
 _MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests have some hundreds
 
 
 class _Wire:
-    """The socket of one link, with what it did not take yet."""
+    """The socket of one link, what it has brought, and what it did not take yet."""
 
-    __slots__ = ("backlog", "scope", "sock")
+    __slots__ = ("backlog", "fd", "received", "scope", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.fd = sock.fileno()
+        self.received = memoryview(bytearray(_READ_SIZE))
         self.backlog = bytearray()
         self.scope = trio.CancelScope()
 
@@ -73,7 +78,11 @@ class MonClient:
         self._nursery: trio.Nursery | None = None
         self._wires: dict[LinkId, _Wire] = {}
         self._scopes: dict[LinkId, trio.CancelScope] = {}
+        self._turn = turn_of_loop()
+        self._in_vain = 0
+        self._no_turn_before = 0.0
         self._parked: dict[WaiterId, trio.lowlevel.Task] = {}
+        self._woken = 0  # callers that have their answer and did not run yet
         self._early: dict[WaiterId, Result | CephMonFSError] = {}
         self._timer = trio.CancelScope()
         self._armed = -1.0
@@ -145,11 +154,16 @@ class MonClient:
 
     async def _answer(self, waiter: WaiterId) -> Result:
         self._flush()
-        early = self._early.pop(waiter, None)
-        if early is not None:
-            if isinstance(early, CephMonFSError):
-                raise early
-            return early
+        result = self._early.pop(waiter, None)
+        if result is None and self._turn.is_kept and not self._parked and not self._woken:
+            result = self._answer_in_turn(waiter)
+        if result is None:
+            result = await self._park(waiter)
+        if isinstance(result, CephMonFSError):
+            raise result
+        return result
+
+    async def _park(self, waiter: WaiterId) -> Result | CephMonFSError:
         self._parked[waiter] = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
@@ -157,8 +171,28 @@ class MonClient:
             self._session.give_up(waiter)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        result: Result = await trio.lowlevel.wait_task_rescheduled(abort)
+        result: Result | CephMonFSError = await trio.lowlevel.wait_task_rescheduled(abort)
+        self._woken -= 1
         return result
+
+    def _answer_in_turn(self, waiter: WaiterId) -> Result | CephMonFSError | None:
+        """The answer, if it comes before anybody else wants the loop: for a caller that is alone."""
+        if len(self._wires) != 1 or trio.current_time() < self._no_turn_before:
+            return None
+        ((link, wire),) = self._wires.items()
+        while came := self._turn.wait(wire.fd):
+            if not self._receive_in_turn(link, wire):
+                return None
+            if waiter in self._early:
+                self._in_vain = 0
+                return self._early.pop(waiter)
+            if not self._turn.goes_on():
+                return None
+        if came is None:
+            self._in_vain += 1
+            if self._in_vain >= _IN_VAIN:
+                self._no_turn_before = trio.current_time() + _IN_VAIN_S
+        return None
 
     def _deliver(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
         if len(waiters) > _WAKE_AT_ONCE and self._nursery is not None:
@@ -168,10 +202,9 @@ class MonClient:
             task = self._parked.pop(waiter, None)
             if task is None:
                 self._early[waiter] = result
-            elif isinstance(result, CephMonFSError):
-                trio.lowlevel.reschedule(task, outcome.Error(result))
-            else:
-                trio.lowlevel.reschedule(task, outcome.Value(result))
+                continue
+            self._woken += 1
+            trio.lowlevel.reschedule(task, outcome.Value(result))
 
     async def _deliver_gently(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
         """A few at a time, so that a thousand callers do not hold up everybody else."""
@@ -269,6 +302,7 @@ class MonClient:
         scope = self._scopes.pop(link, None)
         if wire is not None:
             wire.scope.cancel()
+            self._turn.forget(wire.fd)
             trio.lowlevel.notify_closing(wire.sock)
             wire.sock.close()
         if scope is not None:
@@ -344,24 +378,41 @@ class MonClient:
             wire.sock.close()
             return "closed"
         self._wires[link] = wire
-        session = self._session
-        session.connected(link, self.now())
+        self._turn.watch(wire.fd)
+        self._session.connected(link, self.now())
         self._flush()
-        sock = wire.sock
-        buf = bytearray(_READ_SIZE)
-        view = memoryview(buf)
         while True:
-            if sock.fileno() < 0:  # closed within the flush; waiting for it would spoil trio's table of descriptors
+            if wire.sock.fileno() < 0:  # closed within the flush; trio must never wait for a closed one
                 raise trio.ClosedResourceError
-            await trio.lowlevel.wait_readable(sock)
-            try:
-                n = sock.recv_into(buf)
-            except BlockingIOError:
-                continue
-            if not n:
+            await trio.lowlevel.wait_readable(wire.sock)
+            if not self._receive(link, wire):
                 return "the monitor closed the connection"
-            session.receive_data(link, view[:n], self.now())
-            self._flush()
+
+    def _receive(self, link: LinkId, wire: _Wire) -> bool:
+        """Take what is there; False at the end of the stream.  Raises OSError."""
+        try:
+            n = wire.sock.recv_into(wire.received)
+        except BlockingIOError:
+            return True
+        if not n:
+            return False
+        self._session.receive_data(link, wire.received[:n], self.now())
+        self._flush()
+        return True
+
+    def _receive_in_turn(self, link: LinkId, wire: _Wire) -> bool:
+        """Do the same outside the task that reads, to which everything else is left; False if that is needed."""
+        try:
+            if self._receive(link, wire):
+                return True
+            reason = "the monitor closed the connection"
+        except OSError as exc:
+            reason = _reason(exc)
+        except Exception:
+            log.exception("link to %s", wire.sock)
+            reason = "internal error, see log"
+        self._lost(link, reason)
+        return False
 
     async def _run_timer(self) -> None:
         while True:

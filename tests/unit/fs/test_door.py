@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pyfuse3
@@ -10,7 +11,9 @@ import pytest
 import trio
 import trio.testing
 
+from cephmonfs import turn as turn_module
 from cephmonfs.fs.door import Door, one_door
+from cephmonfs.turn import Turn
 
 pytestmark = pytest.mark.trio
 
@@ -58,7 +61,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 async def test_every_request_is_taken_and_the_workers_end(sockets: tuple[socket.socket, socket.socket]) -> None:
     kernel, ours = sockets
-    office = Office(Door(), ours)
+    office = Office(Door(Turn()), ours)
     async with trio.open_nursery() as nursery:
         for _ in range(30):
             nursery.start_soon(office.work)
@@ -84,7 +87,7 @@ async def test_many_requests_take_few_passes_and_let_the_rest_run(
     sockets: tuple[socket.socket, socket.socket],
 ) -> None:
     kernel, ours = sockets
-    office = Office(Door(), ours)
+    office = Office(Door(Turn()), ours)
     async with trio.open_nursery() as nursery:
         for _ in range(64):
             nursery.start_soon(office.work)
@@ -102,7 +105,7 @@ async def test_many_requests_take_few_passes_and_let_the_rest_run(
 
 async def test_a_lone_worker_lets_the_rest_run(sockets: tuple[socket.socket, socket.socket]) -> None:
     kernel, ours = sockets
-    office = Office(Door(), ours)
+    office = Office(Door(Turn()), ours)
     office.answer.set()
     kernel.send(b"x" * 100)
     async with trio.open_nursery() as nursery:
@@ -113,6 +116,74 @@ async def test_a_lone_worker_lets_the_rest_run(sockets: tuple[socket.socket, soc
         await trio.testing.wait_all_tasks_blocked()
         assert len(office.taken) == 100
         nursery.cancel_scope.cancel()
+
+
+class Clock:
+    """Goes on by this much whenever it is looked at."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self._step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self._step
+        return self.now
+
+
+class AtOnce(Office):
+    """A caller that asks again as soon as it is answered, and is answered at once."""
+
+    def __init__(self, door: Door, sock: socket.socket, kernel: socket.socket, turn: Turn) -> None:
+        super().__init__(door, sock)
+        self._kernel = kernel
+        self._turn = turn
+        self.turns: list[int] = []
+
+    async def work(self) -> None:
+        while len(self.taken) < 100:
+            async with self.door:
+                await self.door.wait_readable(self.sock.fileno())
+            self.taken.append(self.sock.recv(1))
+            self.turns.append(self._turn.number)
+            self._kernel.send(b"x")
+
+
+@pytest.mark.parametrize(("step_s", "in_one"), [(0.0, range(90, 101)), (0.0003, range(2, 6)), (0.002, range(1, 2))])
+async def test_who_is_answered_at_once_is_taken_in_the_same_turn_while_it_lasts(
+    sockets: tuple[socket.socket, socket.socket], step_s: float, in_one: range
+) -> None:
+    kernel, ours = sockets
+    turn = Turn(Clock(step_s))
+    office = AtOnce(Door(turn), ours, kernel, turn)
+    with turn.kept():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(office.work)
+            await trio.testing.wait_all_tasks_blocked()
+            kernel.send(b"x")
+    counts = [office.turns.count(number) for number in set(office.turns)]
+    assert max(counts) in in_one
+
+
+async def test_the_next_request_is_awaited_in_the_same_turn(sockets: tuple[socket.socket, socket.socket]) -> None:
+    """The caller is a thread, as with real ones: its next request takes it a moment."""
+    kernel, ours = sockets
+    turn = Turn(Clock(0.0))
+    office = AtOnce(Door(turn), ours, kernel, turn)
+    waits = 0
+
+    class Watched(Door):
+        async def wait_readable(self, fd: int) -> None:
+            nonlocal waits
+            ours.recv(1) if office.taken else None  # what it was sent at once does not count
+            threading.Timer(0.0002, kernel.send, (b"y",)).start()
+            waits += 1
+            await super().wait_readable(fd)
+
+    office.door = Watched(turn)
+    with turn.kept(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turn_module, "_POLL_MS", 10_000)
+        await office.work()
+    assert waits == 100
+    assert len(set(office.turns)) <= 3
 
 
 async def test_pyfuse3_has_its_own_loop_back_afterwards() -> None:

@@ -1,0 +1,83 @@
+"""The turn of whoever runs in trio's loop: how long it may go on, and wait, before the loop goes round.
+
+A round of the loop costs as much as a quarter of an answer to df.  When one caller asks and nobody else wants
+anything, all there is to do is to wait: for the monitor's answer, then for the next request.  Then the one task that
+has its turn waits itself, by poll(2), for a millisecond or two at most.  What else the loop has to do, a timer or a
+thread's result, comes so much later; any other descriptor that matters here ends the waiting at once.
+
+One object for each loop, shared by those who wait in it (fs/door.py, runtime/client.py) and know nothing of each other.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_TURN_S: Final = 0.001
+_POLL_MS: Final = 1  # poll(2) knows nothing shorter
+
+
+class Turn(trio.abc.Instrument):
+    """`is_kept` while there is somebody who needs not be asked twice: only then is it worth while to wait here."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.is_kept = False
+        self.number = 0  # of this turn
+        self._clock = clock
+        self._poll = select.poll()
+        self._ends = 0.0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Turns are counted in this block."""
+        trio.lowlevel.add_instrument(self)
+        self.is_kept = True
+        try:
+            yield
+        finally:
+            self.is_kept = False
+            trio.lowlevel.remove_instrument(self)
+
+    def watch(self, fd: int) -> None:
+        """This descriptor ends any waiting; until `forget`, which comes before it is closed."""
+        self._poll.register(fd, select.POLLIN)
+
+    def forget(self, fd: int) -> None:
+        """The descriptor matters no more."""
+        self._poll.unregister(fd)
+
+    def after_io_wait(self, timeout: float) -> None:
+        """The loop has gone round."""
+        self.number += 1
+        self._ends = self._clock() + _TURN_S
+
+    def goes_on(self) -> bool:
+        """Whether the task that has the turn may do one thing more without a round of the loop."""
+        return self._clock() < self._ends
+
+    def wait(self, fd: int) -> bool | None:
+        """Wait for this descriptor, a millisecond; False if another one was first, None if nothing came."""
+        ready = self._poll.poll(_POLL_MS)
+        if not ready:
+            return None
+        return any(one == fd for one, _ in ready)
+
+
+_TURN: Final[trio.lowlevel.RunVar[Turn]] = trio.lowlevel.RunVar("turn")
+
+
+def turn_of_loop() -> Turn:
+    """Return the one of this run of trio."""
+    try:
+        return _TURN.get()
+    except LookupError:
+        turn = Turn()
+        _TURN.set(turn)
+        return turn
