@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import sys
 from typing import ClassVar, Final
@@ -42,9 +41,10 @@ def start_logging(level: str, *, foreground: bool, syslog: str = SYSLOG) -> LogR
             stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(stream)
     elif os.path.exists(syslog):
-        daemon = logging.handlers.SysLogHandler.LOG_DAEMON
+        from logging.handlers import SysLogHandler  # and with it pickle: nothing for a service or a container
+
         try:
-            handler = logging.handlers.SysLogHandler(syslog, daemon)
+            handler = SysLogHandler(syslog, SysLogHandler.LOG_DAEMON)
         except OSError:
             pass  # no syslog here; the ring has it all
         else:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import pyfuse3
 import trio
 
-from cephmonfs.cli import apparmor, privileges
+from cephmonfs.cli import privileges
 from cephmonfs.cli.daemon import Exit, Reporter, detach
 from cephmonfs.cli.logs import start_logging
 from cephmonfs.cli.notify import Notifier
@@ -215,6 +215,8 @@ def _remedy(text: str) -> str:
     if "user_allow_other" in text:
         return " (or mount with noallow_other)"
     if "Permission denied" in text or "Operation not permitted" in text:
+        from cephmonfs.cli import apparmor
+
         profile = ", or the AppArmor profile of fusermount3: see dmesg" if apparmor.confined() else ""
         return f" (a container without CAP_SYS_ADMIN{profile})"
     return ""

@@ -5,7 +5,6 @@ Beside it the words that other file systems and mount(8) put on the same line: a
 
 from __future__ import annotations
 
-import difflib
 import grp
 import math
 import os
@@ -370,8 +369,10 @@ def _parse_one(item: str, parsed: ParsedOptions, sloppy: bool, origin: str) -> N
 
 
 def _suggestion(name: str) -> str:
+    from difflib import get_close_matches  # the mount fails anyway
+
     known = [*_SPELLINGS, *sorted(IGNORED)]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f': did you mean "{near[0]}"?' if near else "; mount.cephmon --help lists the options"
 
 

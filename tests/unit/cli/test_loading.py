@@ -44,7 +44,7 @@ def test_trio_names_its_threads_and_no_program_is_run_for_it() -> None:
 def test_the_parent_loads_nothing_of_what_only_the_daemon_uses() -> None:
     loaded = set(_python("import sys, cephmonfs.cli.mount; print(*sys.modules)").split())
     assert "cephmonfs.config.mountconfig" in loaded
-    assert not loaded & {"trio", "pyfuse3", "ssl", "asyncio", "argparse", "prometheus_client", "dns"}
+    assert not loaded & {"trio", "pyfuse3", "ssl", "asyncio", "argparse", "difflib", "prometheus_client", "dns"}
     assert not [name for name in loaded if name.startswith(("cephmonfs.mon.", "cephmonfs.fs.", "cephmonfs.runtime."))]
 
 
