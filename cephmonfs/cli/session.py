@@ -76,6 +76,8 @@ async def connect(config: MountConfig) -> AsyncIterator[Client]:
     remembered = Remembered(config, Path(os.environ.get("STATE_DIRECTORY") or DIRECTORY))
     kind = AddrType.LEGACY if session.identity.modes == (Mode.LEGACY,) else AddrType.MSGR2
     monitors = ConfiguredMonitors(config, remembered.candidates(kind, _REMEMBERED_PRIORITY))
+    if config.bg:
+        remembered.open()  # when there is a session, privileges are gone
     try:
         async with open_client(session, monitors, remember=remembered, local=config.ip) as client:
             yield client

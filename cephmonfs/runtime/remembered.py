@@ -3,10 +3,12 @@
 A mount line whose addresses are all dead still finds its cluster: the monitors learned last time are tried
 after those that were given.  What is remembered is only where to knock; whoever opens has to prove himself as ever.
 
-    FSID.monmap          the MonMap as received (monmaptool --print reads it)
-    sources/HASH         the fsid that this SOURCE, with its user, conf and addresses, led to
+    FSID.monmap     of a cluster that was asked for by its fsid
+    HASH.monmap     of whatever cluster this SOURCE, with its user, conf and addresses, led to
 
-Files are opened while we are still root and written through their descriptors later.
+Each is the MonMap as received (monmaptool --print reads it).  Its name is known before there is a session, so a mount
+that does not wait for one (`bg`) opens it while we are still root, as any other does, and all of them write through the
+descriptor later.  Nobody else can make, change or replace a file there.
 A file that cannot be read, written or decoded is a line in the log and nothing more.
 """
 
@@ -18,7 +20,6 @@ import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from cephmonfs.errors import DecodeError
 from cephmonfs.model.entity import AddrType
@@ -39,30 +40,25 @@ class Remembered:
     """What is known of one SOURCE."""
 
     def __init__(self, config: MountConfig, directory: Path = DIRECTORY) -> None:
-        self._directory = directory
-        # One source, "ceph" above all, may mean several clusters: what told where to look counts too.
-        where = (config.source, config.entity, config.shown.get("conf"), *config.targets, config.dns_srv)
-        digest = hashlib.sha256("\0".join(map(str, where)).encode()).hexdigest()
-        self._pointer = directory / "sources" / digest[:32]
         self._fsid = config.fsid
+        self._path = directory / f"{config.fsid or _digest(config)}.monmap"
         self._fd: int | None = None
 
     def candidates(self, kind: AddrType, priority: int) -> tuple[Candidate, ...]:
         """Return the monitors of last time, all with this priority; none if nothing usable is remembered."""
-        fsid = self._fsid or self._read_pointer()
-        if fsid is None:
-            return ()
-        path = self._directory / f"{fsid}.monmap"
         try:
-            with path.open("rb") as file:
-                monmap = MonMap.decode(Cursor(file.read(_MAX_SIZE), str(path)))
-        except FileNotFoundError:
+            with self._path.open("rb") as file:
+                blob = file.read(_MAX_SIZE)
+            if not blob:  # of a mount that has not had a session yet
+                return ()
+            monmap = MonMap.decode(Cursor(blob, str(self._path)))
+        except (FileNotFoundError, PermissionError):  # what root's mounts remember is root's
             return ()
         except (OSError, DecodeError) as exc:
             log.warning("the remembered monmap is not used: %s", exc)
             return ()
-        if str(monmap.fsid) != fsid:
-            log.warning("the remembered monmap is not used: %s holds cluster %s", path, monmap.fsid)
+        if self._fsid is not None and str(monmap.fsid) != self._fsid:
+            log.warning("the remembered monmap is not used: %s holds cluster %s", self._path, monmap.fsid)
             return ()
         found = []
         for info in monmap.mons:
@@ -71,21 +67,13 @@ class Remembered:
                 found.append(Candidate(info.name, addr, priority, remembered=True))
         return tuple(found)
 
-    def _read_pointer(self) -> str | None:
-        try:
-            return str(UUID(self._pointer.read_text(encoding="ascii").strip()))
-        except (OSError, ValueError):
-            return None
-
-    def open(self, fsid: str) -> None:
-        """Make ready to remember this cluster; the first call has to come before privileges are given up."""
+    def open(self, _fsid: str = "") -> None:
+        """Make ready to remember; the first call has to come before privileges are given up."""
         if self._fd is not None:
             return
         try:
-            self._pointer.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            path = self._directory / f"{fsid}.monmap"
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-            self._pointer.write_text(fsid + "\n", encoding="ascii")
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as exc:
             log.debug("monmaps are not remembered: %s", exc)
 
@@ -106,3 +94,9 @@ class Remembered:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _digest(config: MountConfig) -> str:
+    """One source, "ceph" above all, may mean several clusters: what told where to look counts too."""
+    where = (config.source, config.entity, config.shown.get("conf"), *config.targets, config.dns_srv)
+    return hashlib.sha256("\0".join(map(str, where)).encode()).hexdigest()[:32]

@@ -276,7 +276,6 @@ def test_a_full_disk_is_survived(cluster: Cluster, tmp_path: Path) -> None:
         set -e
         mkdir -p /var/lib/cephmonfs
         mount -t tmpfs -o size=16k,mode=755 none /var/lib/cephmonfs
-        mkdir /var/lib/cephmonfs/sources
         dd if=/dev/zero of=/var/lib/cephmonfs/full bs=4k 2>/dev/null || :
         "$0" "$1" "$2" -o "$3"
         df "$2"

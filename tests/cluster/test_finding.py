@@ -364,6 +364,28 @@ def test_dns_that_does_not_help(
 # ---- monitors that move
 
 
+@pytest.mark.parametrize("how", ["bg", "nobg"])
+def test_names_that_lead_nowhere_any_more(cluster: Cluster, tmp_path: Path, how: str) -> None:
+    """The same line finds the monitors where they were the last time; nothing but a mount has told it their cluster."""
+    (tmp_path / "m").mkdir()
+    addrs = cluster.mon_addrs()
+    source = ",".join(f"{name}.example.test:{at.v2_port}" for name, at in addrs.items()) + ":/"
+    options = ",".join(["name=df", secretfile(cluster), *(["bg"] if how == "bg" else []), "mount_timeout=10"])
+    known = 'grep -qx open "$3/session/state" && grep -q . "$3/fsid" 2>&1'
+    wait = f"n=0; until {known}; do n=$((n + 1)); test $n -lt 100; sleep 0.1; done"
+    script = f'set -e; "$@"; {wait}; cat "$3/fsid" "$3/session/addr"; umount "$3"'
+    try:
+        for ip in ("127.0.0.1", "127.0.0.9"):
+            with DnsServer({f"{name}.example.test A": [ip] for name in addrs}):
+                fsid, address = look(
+                    in_world(tmp_path, script, str(HELPER), source, str(tmp_path / "m"), "-o", options)
+                )
+            assert fsid == cluster.fsid
+            assert address.startswith("v2:127.0.0.1:")
+    finally:
+        forget(cluster.fsid)
+
+
 def test_all_monitors_move(factory: ClusterFactory, tmp_path: Path) -> None:
     """Added and removed under a mount until none of the line in fstab is left; the next mount finds them still."""
     moving = factory(mons=3, conf=FAST_ELECTIONS)

@@ -19,7 +19,7 @@ from tests.conftest import unavailable
 from tests.packaging.roots import SUITES, fresh
 from tests.support.booted import Booted, CannotBoot
 from tests.support.cluster import Cluster
-from tests.support.helper import ROOT
+from tests.support.helper import ROOT, remembered
 
 pytestmark = [
     pytest.mark.fuse,
@@ -241,9 +241,8 @@ def test_the_service(machine: Booted, pacific: Cluster) -> None:
     for line in ("CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
         assert line in proc
     assert not re.search(r"^Uid:\t0\b", proc, re.MULTILINE)
-    assert sorted(machine.out("sh", "-c", "ls /var/lib/private/cephmonfs-t").split()) == sorted(
-        [f"{pacific.fsid}.monmap", "sources"]
-    )
+    state = machine.root / "var/lib/private/cephmonfs-t"
+    assert remembered(pacific.fsid, state) == list(state.iterdir())
     began = time.monotonic()
     machine("systemctl", "stop", SERVICE)
     assert time.monotonic() - began < 5

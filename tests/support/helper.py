@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 ROOT = Path(__file__).resolve().parents[2]
 HELPER = ROOT / "mount.cephmon"
@@ -172,10 +173,15 @@ def forget(fsid: str) -> None:
     """Remove what mounts remembered of a throw-away cluster."""
     if not fsid:
         return
-    (STATE / f"{fsid}.monmap").unlink(missing_ok=True)
-    for pointer in (STATE / "sources").glob("*"):
-        try:
-            if pointer.read_text().strip() == fsid:
-                pointer.unlink()
-        except OSError:
-            continue
+    for path in remembered(fsid):
+        path.unlink(missing_ok=True)
+
+
+def remembered(fsid: str, directory: Path = STATE) -> list[Path]:
+    """The files that hold a monmap of this cluster."""
+    found = []
+    for path in directory.glob("*.monmap"):
+        with contextlib.suppress(FileNotFoundError):  # another test's, gone by now
+            if UUID(fsid).bytes in path.read_bytes():
+                found.append(path)
+    return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pwd
+import stat
 from pathlib import Path
 
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.helper import Mounted, run
+from tests.support.helper import STATE, Mounted, run
 
 pytestmark = [pytest.mark.fuse, pytest.mark.cluster]
 
@@ -32,3 +34,21 @@ def test_a_pool_that_is_not_there(pacific: Cluster, tmp_path: Path) -> None:
     with Mounted(pacific.source(), tmp_path / "m", "name=df", secret, "pool=nosuch", "bg") as mount:
         mount.wait_for("log", r".*ERROR cephmonfs: .*nosuch.*")
         assert mount.value("session/state") == "open"
+
+
+def test_the_monmap_is_remembered(pacific: Cluster, tmp_path: Path) -> None:
+    """By a daemon that is nobody before it has a session, in a file that is root's; the next mount finds it there."""
+    options = ("name=df", f"secretfile={pacific.write_secret('client.df')}", f"fsid={pacific.fsid}", "bg")
+    with Mounted(pacific.source(), tmp_path / "m", *options) as mount:
+        mount.wait_for("epoch/monmap", r"\d+")
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in Path(f"/proc/{mount.daemon}/status").read_text()
+        path = STATE / f"{pacific.fsid}.monmap"
+        assert path.read_bytes() == (mount.path / "maps/monmap.bin").read_bytes()
+        for made in (path, STATE):
+            assert made.stat().st_uid == 0
+            assert not made.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        mount.keep_memory = True
+    with Mounted("127.0.0.1:9:/", tmp_path / "m", *options) as mount:
+        mount.wait_for("session/state", "open")
+        assert mount.value("fsid") == pacific.fsid

@@ -26,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.helper import CEPHMONFS, HELPER, ROOT, is_mounted, run
+from tests.support.helper import CEPHMONFS, HELPER, ROOT, is_mounted, remembered, run
 
 pytestmark = [pytest.mark.fuse, pytest.mark.cluster]
 
@@ -251,7 +251,7 @@ def test_the_service_serves_what_was_mounted_for_it(manager: Manager, pacific: C
     manager.until("STOPPING=1")
     manager.stop_post()
     assert not is_mounted(manager.mountpoint)
-    assert (manager.state / f"{pacific.fsid}.monmap").exists()
+    assert len(remembered(pacific.fsid, manager.state)) == 1
 
 
 def allowed_calls(analyze: str) -> set[str]:
