@@ -64,10 +64,12 @@ class Turn(trio.abc.Instrument):
 
     def wait(self, fd: int) -> bool | None:
         """Wait for this descriptor, a millisecond; False if another one was first, None if nothing came."""
-        ready = self._poll.poll(_POLL_MS)
-        if not ready:
-            return None
-        return any(one == fd for one, _ in ready)
+        others = None
+        for ready, _ in self._poll.poll(_POLL_MS):
+            if ready == fd:
+                return True
+            others = False
+        return others
 
 
 _TURN: Final[trio.lowlevel.RunVar[Turn]] = trio.lowlevel.RunVar("turn")

@@ -343,7 +343,7 @@ class ServerConnectionV2:
 
     def _on_message(self, segments: tuple[bytes, ...], now: float) -> State:
         header_bytes, front, middle, data = (*segments, b"", b"", b"")[:4]
-        header = Header2.decode(Cursor(header_bytes, "ceph_msg_header2"))
+        header = Header2.decode(header_bytes)
         if header.seq != self._seq_in + 1:
             raise UnexpectedMessage(f"message seq {header.seq} after {self._seq_in}")
         self._seq_in = header.seq

@@ -44,7 +44,7 @@ from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS, WaitSlots
 from cephmonfs.fs.statfsgate import StatfsGate
-from cephmonfs.fs.statvfs import Statvfs, to_statvfs
+from cephmonfs.fs.statvfs import to_statvfs
 from cephmonfs.fs.tree import Kind, Node, Tree, hidden
 from cephmonfs.fs.view import Memo, View
 
@@ -494,8 +494,10 @@ class CephMonOperations(ReadOnly):
 
 def _statvfs_data(record: StatfsRecord) -> StatvfsData:
     data = pyfuse3.StatvfsData()
-    for name, value in zip(Statvfs._fields, to_statvfs(record), strict=True):
-        setattr(data, name, value)
+    numbers = to_statvfs(record)
+    data.f_bsize, data.f_frsize, data.f_namemax = numbers.f_bsize, numbers.f_frsize, numbers.f_namemax
+    data.f_blocks, data.f_bfree, data.f_bavail = numbers.f_blocks, numbers.f_bfree, numbers.f_bavail
+    data.f_files, data.f_ffree, data.f_favail = numbers.f_files, numbers.f_ffree, numbers.f_favail
     return data
 
 

@@ -81,14 +81,16 @@ class StatfsGate:
         return None
 
     def _wait_s(self, now: float) -> float:
-        timeout = self._settings.statfs_timeout
-        grace = max(_GRACE_S, self._slots.waiting * _GRACE_PER_CALLER_S)
-        limit = timeout
+        timeout = limit = self._settings.statfs_timeout
         if now < self._doubt_until and self._has_held():
             limit = 2 * max(self._usual_s, _USUAL_MIN_S)
-        limit -= min(limit / 2, (self._slots.waiting - 1) * _APART_S)
+        others = self._slots.waiting - 1
+        if others:
+            limit -= min(limit / 2, others * _APART_S)
         since = self._source.statfs_open_since()
-        return min(timeout, max(grace, limit if since is None else since + limit - now))
+        if since is not None:
+            limit -= now - since
+        return min(timeout, max(limit, _GRACE_S, (others + 1) * _GRACE_PER_CALLER_S))
 
     def _has_held(self) -> bool:
         snapshot = self._source.snapshot()

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cephmonfs.errors import DecodeError
 from cephmonfs.wire.encoder import Encoder
 
 if TYPE_CHECKING:
     from typing import ClassVar, Protocol
-
-    from cephmonfs.wire.cursor import Cursor
 
     class Payload(Protocol):
         """What every class in `mon.py` and `auth.py` has."""
@@ -95,9 +94,11 @@ class Header2(NamedTuple):
         )
 
     @classmethod
-    def decode(cls, cur: Cursor) -> Header2:
-        """Read exactly one header."""
-        seq, tid, kind, priority, version, _pad, _off, ack, flags, compat, _reserved = cur.unpack(_HEADER2)
+    def decode(cls, data: bytes) -> Header2:
+        """Read a header from its 41 bytes."""
+        if len(data) != HEADER2_SIZE:
+            raise DecodeError("ceph_msg_header2", 0, f"{len(data)} bytes, wanted {HEADER2_SIZE}")
+        seq, tid, kind, priority, version, _pad, _off, ack, flags, compat, _reserved = _HEADER2.unpack(data)
         return cls(seq, tid, kind, priority, version, ack, compat, flags)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ONETIME: Final = 1  # CEPH_SUBSCRIBE_ONETIME
 NO_FSID: Final = bytes(16)
 _PAXOS: Final = struct.pack("<QhQ", 0, -1, 0)
+_STATFS_REPLY: Final = struct.Struct("<16sQ4Q")
 
 
 def encode_paxos(enc: Encoder) -> None:
@@ -90,8 +91,7 @@ class MStatfs:
 
     def encode(self, enc: Encoder) -> None:
         """Append the front."""
-        encode_paxos(enc)
-        enc.raw(self.fsid).boolean(self.pool is not None)
+        enc.raw(_PAXOS + self.fsid + (b"\0" if self.pool is None else b"\1"))
         if self.pool is not None:
             enc.s64(self.pool)
 
@@ -139,9 +139,9 @@ class MStatfsReply:
     @classmethod
     def decode(cls, cur: Cursor, version: int) -> MStatfsReply:
         """Read the front."""
-        reply = cls(cur.raw(16), cur.u64(), Statfs.decode(cur))
+        fsid, number, *stats = cur.unpack(_STATFS_REPLY)
         cur.finish()
-        return reply
+        return cls(fsid, number, Statfs(*stats))
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,8 +202,7 @@ class MonSession:
         if request is not None:
             self._outbox.everywhere(request, now)
             self._sooner(self._links.late_when_asked(request.kind, now.mono))
-            if self._caps.probe is not None:
-                self._due_known = False
+            self._sooner(self._caps.weighed_at())
         elif self._requests.statfs_gathering:
             self._sooner(self._gathered_by)
         self._sooner(until)

@@ -19,7 +19,7 @@ from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from cephmonfs.errors import IntegrityError, ProtocolError
+from cephmonfs.errors import DecodeError, IntegrityError, ProtocolError
 from cephmonfs.messages.message import HEADER2_SIZE
 from cephmonfs.wire import limits
 from cephmonfs.wire.crc32c import raw_crc32c
@@ -120,11 +120,12 @@ def pack_preamble(tag: int, segments: tuple[bytes, ...]) -> bytes:
     return head + _CRC.pack(raw_crc32c(head, 0))
 
 
-def parse_preamble(cur: Cursor) -> Preamble:
-    """Check crc, flags and number of segments before a length is believed."""
-    start = cur.offset
-    tag, count, l0, _, l1, _, l2, _, l3, _, flags, _reserved, crc = cur.unpack(_PREAMBLE_CRC)
-    if raw_crc32c(cur.between(start, start + _PREAMBLE.size), 0) != crc:
+def parse_preamble(head: bytes) -> Preamble:
+    """Check crc, flags and number of segments before a length is believed.  `head` begins with the preamble."""
+    if len(head) < PREAMBLE_SIZE:
+        raise DecodeError("preamble", 0, f"{len(head)} bytes, wanted {PREAMBLE_SIZE}")
+    tag, count, l0, _, l1, _, l2, _, l3, _, flags, _reserved, crc = _PREAMBLE_CRC.unpack_from(head)
+    if raw_crc32c(head[: _PREAMBLE.size], 0) != crc:
         raise IntegrityError("preamble crc does not match")
     if flags:
         raise ProtocolError(f"frame flags 0x{flags:x}: compression was never agreed")
@@ -200,7 +201,7 @@ class CrcRev1:
 
     def open_head(self, head: bytes) -> Preamble:
         """Check the preamble."""
-        return parse_preamble(Cursor(head, "preamble"))
+        return parse_preamble(head)
 
     def body_size(self, preamble: Preamble) -> int:
         """Segments, crc, epilogue."""
@@ -236,7 +237,7 @@ class CrcRev0:
 
     def open_head(self, head: bytes) -> Preamble:
         """Check the preamble."""
-        return parse_preamble(Cursor(head, "preamble"))
+        return parse_preamble(head)
 
     def body_size(self, preamble: Preamble) -> int:
         """Segments and epilogue."""
@@ -315,10 +316,9 @@ class SecureRev1:
 
     def open_head(self, head: bytes) -> Preamble:
         """Check the tag, then the preamble."""
-        cur = Cursor(self._gcm.open(self._nonces.next(), head), "preamble")
-        preamble = parse_preamble(cur)
-        self._inline = cur.raw(_INLINE)
-        return preamble
+        plain = self._gcm.open(self._nonces.next(), head)
+        self._inline = plain[PREAMBLE_SIZE:]
+        return parse_preamble(plain)
 
     def body_size(self, preamble: Preamble) -> int:
         """What did not fit beside the preamble, and the later segments with their epilogue."""
@@ -328,20 +328,22 @@ class SecureRev1:
         return size + (sum(map(_pad16, rest)) + _EPILOGUE_SECURE + GCM_TAG if rest else 0)
 
     def open_body(self, preamble: Preamble, head: bytes, body: bytes) -> Frame:
-        """Check the tags and take the segments."""
-        cur = Cursor(body, "frame")
+        """Check the tags and take the segments; `body` has exactly `body_size` bytes, and so has all that is cut."""
         first, *rest = preamble.lengths
         text = self._inline
         if (more := _pad16(first) - _INLINE) > 0:
-            text += self._gcm.open(self._nonces.next(), cur.raw(more + GCM_TAG))
-        segments = [Cursor(text, "segment 0").raw(first)]
+            more += GCM_TAG
+            text += self._gcm.open(self._nonces.next(), body[:more])
+            body = body[more:]
+        segments = [text[:first]]
         aborted = False
         if rest:
-            tail = Cursor(self._gcm.open(self._nonces.next(), cur.rest()), "frame")
+            plain = self._gcm.open(self._nonces.next(), body)
+            start = 0
             for n in rest:
-                segments.append(tail.raw(n))
-                tail.skip(-n & 15)
-            aborted = _late_status(tail.u8())
+                segments.append(plain[start : start + n])
+                start += _pad16(n)
+            aborted = _late_status(plain[start])
         return Frame(preamble.tag, tuple(segments), aborted)
 
 
@@ -362,7 +364,7 @@ class SecureRev0:
 
     def open_head(self, head: bytes) -> Preamble:
         """Decrypt the preamble ahead of its tag."""
-        return parse_preamble(Cursor(self._head.head(self._nonces.peek(), head), "preamble"))
+        return parse_preamble(self._head.head(self._nonces.peek(), head))
 
     def body_size(self, preamble: Preamble) -> int:
         """Segments, epilogue, tag."""

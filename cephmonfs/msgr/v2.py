@@ -263,7 +263,7 @@ class ConnectionV2(Connection):
 
     def _on_message(self, segments: tuple[bytes, ...]) -> State:
         header_bytes, front, middle, data = (*segments, b"", b"", b"")[:4]
-        header = Header2.decode(Cursor(header_bytes, "ceph_msg_header2"))
+        header = Header2.decode(header_bytes)
         self._take_seq(header.seq)
         message = Message(header.type, front, header.version, header.compat, header.tid, middle, data, header.priority)
         self._events.append(MessageReceived(message))

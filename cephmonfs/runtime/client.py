@@ -177,7 +177,9 @@ class MonClient:
 
     def _answer_in_turn(self, waiter: WaiterId) -> Result | CephMonFSError | None:
         """The answer, if it comes before anybody else wants the loop: for a caller that is alone."""
-        if len(self._wires) != 1 or trio.current_time() < self._no_turn_before:
+        if len(self._wires) != 1:
+            return None
+        if self._in_vain >= _IN_VAIN and trio.current_time() < self._no_turn_before:
             return None
         ((link, wire),) = self._wires.items()
         while came := self._turn.wait(wire.fd):
@@ -242,7 +244,8 @@ class MonClient:
 
     def _publish(self) -> None:
         self._generation += 1
-        self._watchers.unpark_all()
+        if self._watchers:
+            self._watchers.unpark_all()
 
     async def _gather(self) -> None:
         """Let those who are about to ask join one statfs: it leaves after a few rounds without a newcomer."""

@@ -279,7 +279,7 @@ def fronts() -> tuple[tuple[int, int, bytes], ...]:
     for recording in recordings_v2():
         for tag, segments in recording.frames:
             if tag == Tag.MESSAGE:
-                header = Header2.decode(Cursor(segments[0]))
+                header = Header2.decode(segments[0])
                 found[header.type, segments[1] if len(segments) > 1 else b""] = header.version
     maps = {
         MsgType.MON_MAP: [

@@ -256,7 +256,7 @@ def test_whole_session(revision: int, mode: Mode) -> None:
     assert peer.feed(peer.message(wanted)) == [events.MessageReceived(wanted)]
     peer.conn.send_message(wanted)
     (frame,) = peer.sent()
-    header = Header2.decode(Cursor(frame.segments[0]))
+    header = Header2.decode(frame.segments[0])
     assert (header.seq, header.tid, header.type, header.ack_seq) == (1, 77, 99, 1)
     assert frame.segments[1:] == (b"front", b"", b"data")
 
