@@ -34,10 +34,14 @@ class Place:
 
 
 class EventRing:
-    """The last 256 KiB of lines.  `seq` has no holes; `version` grows with each line."""
+    """The last 256 KiB of lines.  `seq` has no holes; `version` grows with each line.
+
+    They are one buffer that is there from the start: one that grew and was cut would leave holes in the heap, for ever.
+    """
 
     def __init__(self) -> None:
-        self._text = bytearray()
+        self._buffer = bytearray(RING_BYTES)
+        self._used = 0
         self._dropped = 0  # bytes cut off in front so far
         self._seq = 0
         self.last_wall: float | None = None
@@ -45,7 +49,7 @@ class EventRing:
     @property
     def size(self) -> int:
         """Bytes kept."""
-        return len(self._text)
+        return self._used
 
     @property
     def version(self) -> int:
@@ -57,20 +61,29 @@ class EventRing:
         self._seq += 1
         stamp = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": stamp, "seq": self._seq, **event}, ensure_ascii=False).encode() + b"\n"
-        if len(self._text) + len(line) > RING_BYTES:
-            cut = self._text.index(b"\n", max(0, len(self._text) - _KEPT_BYTES)) + 1
-            del self._text[:cut]
-            self._dropped += cut
-        self._text += line
+        if self._used + len(line) > RING_BYTES:
+            self._cut()
+        self._buffer[self._used : self._used + len(line)] = line
+        self._used += len(line)
         self.last_wall = wall
+
+    def _cut(self) -> None:
+        if not self._used:
+            return
+        cut = self._buffer.index(b"\n", max(0, self._used - _KEPT_BYTES), self._used) + 1
+        kept = self._buffer[cut : self._used]
+        self._buffer[: len(kept)] = kept
+        del self._buffer[RING_BYTES:]  # after a line that was longer than that
+        self._used = len(kept)
+        self._dropped += cut
 
     def read(self, offset: int, size: int) -> bytes:
         """Read the ring as a file."""
-        return bytes(self._text[offset : offset + size])
+        return bytes(self._buffer[offset : min(offset + size, self._used)])
 
     def end(self) -> Place:
         """Return the place behind the newest line."""
-        return Place(self._dropped + len(self._text), self._seq + 1)
+        return Place(self._dropped + self._used, self._seq + 1)
 
     def pending(self, place: Place) -> bool:
         """Tell whether there is something behind this place."""
@@ -79,7 +92,7 @@ class EventRing:
     def follow(self, place: Place, size: int) -> bytes:
         """Read whole lines behind `place` and move it; a reader that was too slow is told how many it lost."""
         if place.offset < self._dropped:
-            first = self._seq + 1 - self._text.count(b"\n")
+            first = self._seq + 1 - self._buffer.count(b"\n", 0, self._used)
             lost = {"event": "lost", "count": first - place.seq}
             place.offset, place.seq = self._dropped, first
             return (json.dumps(lost) + "\n").encode()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -37,6 +38,29 @@ def test_the_ring_keeps_whole_lines_within_its_size() -> None:
     kept = seqs(ring.read(0, RING_BYTES))
     assert kept == list(range(kept[0], 10_001))
     assert len(kept) > 300
+
+
+def test_a_line_longer_than_the_ring_is_told_and_leaves_with_the_next_one() -> None:
+    ring = EventRing()
+    ring.append({"event": "x", "detail": "y" * RING_BYTES}, WALL)
+    assert seqs(ring.read(0, ring.size)) == [1]
+    ring.append({"event": "x"}, WALL)
+    assert seqs(ring.read(0, RING_BYTES)) == [2]
+    assert ring.read(ring.size, 10) == ring.read(RING_BYTES, 10) == b""
+
+
+def test_the_ring_has_the_memory_it_needs_from_the_start() -> None:
+    ring = EventRing()
+    ring.append({"event": "x"}, WALL)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(10_000):
+            ring.append({"event": "x", "detail": "y" * 100}, WALL)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 10_000
 
 
 def test_a_follower_sees_each_line_once() -> None:
