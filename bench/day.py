@@ -83,14 +83,16 @@ async def _day(hours: int, trace: bool) -> dict[str, Any]:
             operations = make_operations(client, FsSettings())
             async with trio.open_nursery() as nursery:
                 await nursery.start(operations.run)
-                nursery.start_soon(_monitoring, operations)
-                for _ in range(hours):
-                    await trio.sleep(3600)
-                    gc.collect()
-                    out.append(round(Process(os.getpid()).rss_mib(), 2))
-                    if trace:
-                        traced.append(tracemalloc.get_traced_memory()[0] / 2**20)
-                counters = dict(client.snapshot().counters)
+                async with trio.open_nursery() as readers:  # they end before what they read does
+                    readers.start_soon(_monitoring, operations)
+                    for _ in range(hours):
+                        await trio.sleep(3600)
+                        gc.collect()
+                        out.append(round(Process(os.getpid()).rss_mib(), 2))
+                        if trace:
+                            traced.append(tracemalloc.get_traced_memory()[0] / 2**20)
+                    counters = dict(client.snapshot().counters)
+                    readers.cancel_scope.cancel()
                 nursery.cancel_scope.cancel()
     return {"rss_mib": out, "traced_mib": traced, "counters": counters}
 
