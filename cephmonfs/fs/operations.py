@@ -33,20 +33,18 @@ import trio
 
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.boundary import fuse_handler
-from cephmonfs.fs.capacity_ring import CapacityRing
-from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM, CommandCache
+from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, QUORUM
 from cephmonfs.fs.door import one_door
-from cephmonfs.fs.events import EventRing, Observer
+from cephmonfs.fs.events import Observer
 from cephmonfs.fs.handles import Handle, Rendering
 from cephmonfs.fs.poll import Pollers
 from cephmonfs.fs.refusals import ReadOnly
 from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
-from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS, WaitSlots
-from cephmonfs.fs.statfsgate import StatfsGate
+from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS
 from cephmonfs.fs.statvfs import to_statvfs
 from cephmonfs.fs.tree import Kind, Node, Tree, hidden
-from cephmonfs.fs.view import Memo, View
+from cephmonfs.fs.view import View, Views
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -76,6 +74,7 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT_S: Final = 1.0  # longest silence of events_pipe; a reader that waits can only be killed in between
 _COALESCE_S: Final = 0.02  # changes closer together than this are looked at as one
+_COALESCE_MOST_S: Final = 0.1  # the same, when they do not end
 _RESTART_S: Final = 1.0  # before a failed background task starts again
 _SIZE_UNKNOWN: Final = 4096  # of a file whose command has not run yet
 _THREAD_BYTES: Final = 256 << 10  # a map larger than this is decoded and printed in a thread
@@ -102,15 +101,15 @@ class CephMonOperations(ReadOnly):
         super().__init__()
         self._source = source
         self._settings = settings
-        self._log_ring = log_ring
-        self._slots = WaitSlots()
-        self._gate = StatfsGate(source, settings, self._slots)
-        self._commands = CommandCache(source, settings, self._slots)
+        views = Views(source, settings, log_ring)
+        self._view = views.now
+        self._slots = views.slots
+        self._gate = views.gate
+        self._commands = views.commands
         self._commands.on_answer = lambda _: self._look()
-        self._events = EventRing()
+        self._events = views.events
         self._observer = Observer()
-        self._capacity = CapacityRing()
-        self._memo = Memo()
+        self._capacity = views.capacity
         self._tree = Tree()
         self._inodes = _Inodes()
         self._inodes.of(self._tree.root)
@@ -121,7 +120,7 @@ class CephMonOperations(ReadOnly):
         self._pollers = Pollers(self._events)
         self._followed = trio.Event()  # somebody holds a file open whose changes nobody else asks for
         self._followers = trio.lowlevel.ParkingLot()  # readers of events_pipe
-        self._mounted = source.snapshot().now
+        self._mounted = views.began
         self._shown: tuple[StatfsRecord | None, StatvfsData] = (None, pyfuse3.StatvfsData())
 
     # ---- background
@@ -134,12 +133,15 @@ class CephMonOperations(ReadOnly):
             task_status.started()
 
     async def _watch(self) -> None:
-        """Look at each published change."""
-        seen = 0
+        """Look at each published change; seldom enough, while one follows the other, not to show in what df takes."""
+        seen, pause_s = 0, _COALESCE_S
         while True:
+            began = trio.current_time()
             seen = await self._source.wait_change(seen)
+            waited = trio.current_time() - began > pause_s
+            pause_s = _COALESCE_S if waited else min(2 * pause_s, _COALESCE_MOST_S)
             self._look()
-            await trio.sleep(_COALESCE_S)
+            await trio.sleep(pause_s)
 
     async def _tick(self) -> None:
         """Ask on behalf of those who wait for a change: they are readers too, though they do not read."""
@@ -177,19 +179,6 @@ class CephMonOperations(ReadOnly):
 
     def _open_files(self) -> list[Handle]:
         return [handle for handle in self._handles.values() if isinstance(handle, Handle)]
-
-    def _view(self) -> View:
-        return View(
-            self._source.snapshot(),
-            self._settings,
-            self._commands,
-            self._gate,
-            self._events,
-            self._log_ring,
-            self._memo,
-            self._mounted,
-            self._capacity,
-        )
 
     # ---- rendering
 

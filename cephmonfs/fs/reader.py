@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from cephmonfs.errors import CephMonFSError, ConfigError
-from cephmonfs.fs.commands import DESCRIPTIONS, CommandCache
-from cephmonfs.fs.events import EventRing, Observer
-from cephmonfs.fs.slots import WaitSlots
-from cephmonfs.fs.statfsgate import StatfsGate
+from cephmonfs.fs.commands import DESCRIPTIONS
+from cephmonfs.fs.events import Observer
 from cephmonfs.fs.tree import Kind, Node, Tree
-from cephmonfs.fs.view import Memo, View
+from cephmonfs.fs.view import Views
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,15 +29,13 @@ class Reader:
     def __init__(self, source: Source, settings: FsSettings, log_ring: LogRing | None = None) -> None:
         self._source = source
         self._settings = settings
-        self._log_ring = log_ring
-        slots = WaitSlots()
-        self._gate = StatfsGate(source, settings, slots)
-        self._commands = CommandCache(source, settings, slots)
-        self._events = EventRing()
+        self._views = Views(source, settings, log_ring)
+        self.view = self._views.now  # the present moment
+        self._gate = self._views.gate
+        self._commands = self._views.commands
+        self._events = self._views.events
         self._observer = Observer()
-        self._memo = Memo()
         self._tree = Tree()
-        self._began = source.snapshot().now
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the questions that are under way, until cancelled."""
@@ -47,19 +43,6 @@ class Reader:
             nursery.start_soon(self._commands.run)
             await trio.lowlevel.checkpoint()
             task_status.started()
-
-    def view(self) -> View:
-        """Return the present moment."""
-        return View(
-            self._source.snapshot(),
-            self._settings,
-            self._commands,
-            self._gate,
-            self._events,
-            self._log_ring,
-            self._memo,
-            self._began,
-        )
 
     async def find(self, path: str) -> Node | None:
         """Return the node at a path; asks the monitors where names come from them."""

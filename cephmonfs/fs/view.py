@@ -8,6 +8,9 @@ from cephmonfs.errors import NoData, NotPermitted
 from cephmonfs.fs import commands
 from cephmonfs.fs.capacity_ring import CapacityRing
 from cephmonfs.fs.commands import CommandCache, parse_json
+from cephmonfs.fs.events import EventRing
+from cephmonfs.fs.slots import WaitSlots
+from cephmonfs.fs.statfsgate import StatfsGate
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
@@ -18,10 +21,9 @@ from cephmonfs.wire.cursor import Cursor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from cephmonfs.fs.events import EventRing
     from cephmonfs.fs.logring import LogRing
     from cephmonfs.fs.settings import FsSettings
-    from cephmonfs.fs.statfsgate import StatfsGate
+    from cephmonfs.fs.source import Source
     from cephmonfs.mon.snapshot import MapRecord, MonView, Snapshot, Stamp, StatfsRecord
 
 T = TypeVar("T")
@@ -209,6 +211,36 @@ class View:
     def quorum(self) -> Quorum:
         """The last word about the quorum."""
         return Quorum(self.json(commands.QUORUM))
+
+
+class Views:
+    """What views are made of, held once for a mount or for a program that reads without one; `now` makes a view."""
+
+    def __init__(self, source: Source, settings: FsSettings, log: LogRing | None) -> None:
+        self._source = source
+        self._settings = settings
+        self._log = log
+        self._memo = Memo()
+        self.slots = WaitSlots()
+        self.gate = StatfsGate(source, settings, self.slots)
+        self.commands = CommandCache(source, settings, self.slots)
+        self.events = EventRing()
+        self.capacity = CapacityRing()
+        self.began = source.snapshot().now
+
+    def now(self) -> View:
+        """Return the present moment."""
+        return View(
+            self._source.snapshot(),
+            self._settings,
+            self.commands,
+            self.gate,
+            self.events,
+            self._log,
+            self._memo,
+            self.began,
+            self.capacity,
+        )
 
 
 class Health:

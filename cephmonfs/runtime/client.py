@@ -176,8 +176,8 @@ class MonClient:
         return result
 
     def _answer_in_turn(self, waiter: WaiterId) -> Result | CephMonFSError | None:
-        """The answer, if it comes before anybody else wants the loop: for a caller that is alone."""
-        if len(self._wires) != 1:
+        """The answer, if it comes before anybody else wants the loop: for a caller who is alone."""
+        if len(self._wires) != 1 or not self._session.statfs_is_out(waiter):
             return None
         if self._in_vain >= _IN_VAIN and trio.current_time() < self._no_turn_before:
             return None
@@ -206,6 +206,7 @@ class MonClient:
                 self._early[waiter] = result
                 continue
             self._woken += 1
+            self._turn.end()
             trio.lowlevel.reschedule(task, outcome.Value(result))
 
     async def _deliver_gently(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
@@ -279,7 +280,7 @@ class MonClient:
         view = self.snapshot()
         record = view.maps.get("monmap")
         if record is not None:
-            remember.open(view.fsid)
+            remember.open()
             remember.save(record.blob)
 
     def _log_state(self, view: Snapshot) -> None:

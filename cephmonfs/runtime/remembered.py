@@ -67,7 +67,7 @@ class Remembered:
                 found.append(Candidate(info.name, addr, priority, remembered=True))
         return tuple(found)
 
-    def open(self, _fsid: str = "") -> None:
+    def open(self) -> None:
         """Make ready to remember; the first call has to come before privileges are given up."""
         if self._fd is not None:
             return
