@@ -2,8 +2,8 @@
 
 A round of the loop costs as much as a quarter of an answer to df.  When one caller asks and nobody else wants
 anything, all there is to do is to wait: for the monitor's answer, then for the next request.  Then the one task that
-has its turn waits itself, by poll(2), for a millisecond or two at most.  What else the loop has to do, a timer or a
-thread's result, comes so much later; any other descriptor that matters here ends the waiting at once.
+has its turn waits itself, by poll(2), for a millisecond at a time and three at most.  What else the loop has to do, a
+timer or a thread's result, comes so much later; any other descriptor that matters here ends the waiting at once.
 
 One object for each loop, shared by those who wait in it (fs/door.py, runtime/client.py) and know nothing of each other.
 """
@@ -20,7 +20,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_TURN_S: Final = 0.001
+_TURN_S: Final = 0.002
 _POLL_MS: Final = 1  # poll(2) knows nothing shorter
 
 
@@ -57,6 +57,10 @@ class Turn(trio.abc.Instrument):
         """The loop has gone round."""
         self.number += 1
         self._ends = self._clock() + _TURN_S
+
+    def end(self) -> None:
+        """Somebody else has something to do."""
+        self._ends = 0.0
 
     def goes_on(self) -> bool:
         """Whether the task that has the turn may do one thing more without a round of the loop."""

@@ -70,12 +70,8 @@ class Door:
     async def wait_readable(self, fd: int) -> None:
         """Return once there is a request to take."""
         waited = False
-        while not self._is_readable(fd):
-            if self._at_once:
-                self._at_once = False
-                if self._turn.wait(fd):
-                    break
-                continue
+        came = self._at_once and self._turn.wait(fd)
+        while not came and not self._is_readable(fd):
             if self._closing:
                 raise trio.ClosedResourceError
             waited = not self._waits

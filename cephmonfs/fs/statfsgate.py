@@ -58,14 +58,17 @@ class StatfsGate:
         try:
             record = await self._fresh(begin)
             if record is not None:
-                took_s = self._count("fresh", begin)
+                took_s = record.at.mono - begin
+                if took_s < 0.0:  # the monitor lags behind, and this one is from before
+                    took_s = trio.current_time() - begin
                 self._usual_s += (took_s - self._usual_s) * _USUAL_WEIGHT
+                self._count("fresh", took_s)
                 return record
             record = self._held()
         except CephMonFSError:
-            self._count("error", begin)
+            self._count("error", trio.current_time() - begin)
             raise
-        self._count("held", begin)
+        self._count("held", trio.current_time() - begin)
         return record
 
     async def _fresh(self, now: float) -> StatfsRecord | None:
@@ -107,10 +110,8 @@ class StatfsGate:
             raise RequestTimeout(f"the last statfs answer is {age_s:.1f} s old")
         return record
 
-    def _count(self, result: str, begin: float) -> float:
-        """Note how a call ended; returns how long it took."""
-        took_s = trio.current_time() - begin
+    def _count(self, result: str, took_s: float) -> None:
+        """Note how a call ended."""
         self.results[result] += 1
         self.duration_sum_s += took_s
         self.durations[bisect_left(BUCKETS_S, took_s)] += 1
-        return took_s

@@ -47,7 +47,7 @@ from cephmonfs.mon.links import HEDGE_EVERY_S, Links
 from cephmonfs.mon.outbox import Outbox
 from cephmonfs.mon.requests import Kind, LinkId, Request, Requests, WaiterId
 from cephmonfs.mon.roster import Roster
-from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp
+from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State
 from cephmonfs.mon.space import Space
 from cephmonfs.mon.standing import Standing
 from cephmonfs.mon.tickets import Tickets
@@ -157,6 +157,8 @@ class MonSession:
                 self._on_link(link, link.messages.popleft())
         except CephMonFSError as exc:
             self._drop(link, exc)
+        if self._due_known and self._standing.state is State.OPEN and len(self._links.by_id) == 1:
+            return  # it was but an answer, and all was well before
         self._standing.update(self._now.mono)
         self._drive()
 
@@ -221,6 +223,10 @@ class MonSession:
     def statfs_open_since(self) -> float | None:
         """Return since when (monotonic) a statfs is without an answer, None when none is."""
         return self._requests.statfs_open_since()
+
+    def statfs_is_out(self, waiter: WaiterId) -> bool:
+        """Whether this caller's statfs is on its way, and there is nothing to do for it but to wait."""
+        return self._requests.statfs_is_out(waiter)
 
     @property
     def statfs_gathering(self) -> int:

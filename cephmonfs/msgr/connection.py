@@ -146,7 +146,7 @@ class Connection(ABC):
 
     def _pump(self) -> None:
         try:
-            while self._state not in _LOCAL and self._step():
+            while self._state not in _LOCAL and len(self._buf) and self._step():
                 pass
         except (ProtocolError, AuthError):
             self._fail()
