@@ -51,6 +51,8 @@ class MsgType(IntEnum):
 
 
 PRIO_DEFAULT: Final = 127
+_HEADER2: Final = struct.Struct("<QQHHHIHQBHH")
+HEADER2_SIZE: Final = _HEADER2.size  # 41
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,9 @@ class Message:
     data: bytes = b""
     priority: int = PRIO_DEFAULT
 
-
-_HEADER2 = struct.Struct("<QQHHHIHQBHH")
-HEADER2_SIZE: Final = _HEADER2.size  # 41
+    def header2(self, seq: int, ack_seq: int) -> bytes:
+        """Return its ceph_msg_header2: the 41 bytes of a Header2."""
+        return _HEADER2.pack(seq, self.tid, self.type, self.priority, self.version, 0, 0, ack_seq, 1, self.compat, 0)
 
 
 class Header2(NamedTuple):

@@ -56,10 +56,8 @@ _SUBSCRIBE2: Final = int(Feature.SUBSCRIBE2)  # the enum's own & is slow, and th
 _SERVER_LUMINOUS: Final = int(Feature.SERVER_LUMINOUS)
 
 
-def _checked(message: Message, cls: type[FromMonitor] | type[ToMonitor], name: str) -> Cursor:
-    if message.compat > cls.VERSION:
-        raise DecodeError(name, 0, f"needs decoder v{message.compat}, ours is v{cls.VERSION}")
-    return Cursor(message.front, name)
+def _too_new(message: Message, cls: type[FromMonitor] | type[ToMonitor]) -> DecodeError:
+    return DecodeError(cls.__name__, 0, f"needs decoder v{message.compat}, ours is v{cls.VERSION}")
 
 
 def from_monitor(message: Message) -> FromMonitor | None:
@@ -67,7 +65,9 @@ def from_monitor(message: Message) -> FromMonitor | None:
     cls = _FROM_MONITOR.get(message.type)
     if cls is None:
         return None
-    return cls.decode(_checked(message, cls, cls.__name__), message.version)
+    if message.compat > cls.VERSION:
+        raise _too_new(message, cls)
+    return cls.decode(Cursor(message.front, cls.__name__), message.version)
 
 
 def to_monitor(message: Message) -> ToMonitor | None:
@@ -75,7 +75,14 @@ def to_monitor(message: Message) -> ToMonitor | None:
     cls = _TO_MONITOR.get(message.type)
     if cls is None:
         return None
-    return cls.decode(_checked(message, cls, cls.__name__), message.version)
+    if message.compat > cls.VERSION:
+        raise _too_new(message, cls)
+    return cls.decode(Cursor(message.front, cls.__name__), message.version)
+
+
+def is_current(features: int) -> bool:
+    """Whether a peer with these features is sent every payload as it is."""
+    return has(features, _SUBSCRIBE2) and has(features, _SERVER_LUMINOUS)
 
 
 def for_peer(payload: Payload, features: int) -> Payload:

@@ -15,8 +15,8 @@ from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
 from cephmonfs.auth.none import NoneHandshake
 from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError, StaleTicket, WrongProtocol
-from cephmonfs.messages.message import to_message
-from cephmonfs.messages.registry import for_peer
+from cephmonfs.messages.message import Message, to_message
+from cephmonfs.messages.registry import for_peer, is_current
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.features import DEFAULT_FEATURES
@@ -29,7 +29,7 @@ from cephmonfs.wire.cursor import Cursor, Utime
 
 if TYPE_CHECKING:
     from cephmonfs.auth.envelope import RandomBytes
-    from cephmonfs.messages.message import Message, Payload
+    from cephmonfs.messages.message import Payload
     from cephmonfs.model.cryptokey import CryptoKey
     from cephmonfs.model.entity import EntityAddr, EntityName
     from cephmonfs.mon.hunt import Candidate
@@ -115,6 +115,7 @@ class Link:
         self.listed = False  # the monmap has (or had) this address
         self.mode: Mode | None = None
         self.features = 0
+        self._is_current = False
         self.result: AuthResult | None = None
         self.messages: deque[Message | Happened] = deque()
         self.prior = prior  # what we claim our old global_id with
@@ -156,8 +157,8 @@ class Link:
     def _drain(self, conn: Connection, now: float) -> None:
         while (event := conn.next_event()) is not None:
             match event:
-                case events.MessageReceived(message):
-                    self.messages.append(message)
+                case Message():
+                    self.messages.append(event)
                 case events.KeepaliveAcked():
                     self.messages.append(Happened.ALIVE)
                 case events.AuthNeeded():
@@ -172,6 +173,7 @@ class Link:
                     self._done(conn, global_id, payload)
                 case events.Ready(features, mode):
                     self.features, self.mode = features, mode
+                    self._is_current = is_current(features)
                     self.phase = Phase.MAPS
                     self.ready_at = now
                     self.messages.append(Happened.READY)
@@ -202,13 +204,15 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether messages may be sent."""
-        return self._conn is not None and self._conn.ready
+        return self.ready_at is not None
 
     def send(self, payload: Payload, tid: int = 0) -> None:
         """Send one message, in the form that the monitor's features ask for."""
         if self._conn is None:
             raise RuntimeError("not connected yet")
-        self._conn.send_message(to_message(for_peer(payload, self.features), tid))
+        if not self._is_current:
+            payload = for_peer(payload, self.features)
+        self._conn.send_message(to_message(payload, tid))
 
     def send_keepalive(self, now: float, stamp: Utime) -> None:
         """Ask for a sign of life."""

@@ -515,7 +515,8 @@ class MonSession:
         self._following.check_fsid_bytes(payload.fsid)
         self._journal.counters["statfs"] += 1
         self._caps.statfs_denied = False
-        self._answered_by(link, request)
+        if link is not self._links.current:
+            self._answered_by(link, request)
         record = self._space.take(payload, self._following.statfs_pool(), request.asked or self._now, self._now)
         if request.waiters:
             self._events.append(Answered(tuple(request.waiters), record))

@@ -57,17 +57,10 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageReceived:
-    """One message."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
 class KeepaliveAcked:
     """The peer is alive; `stamp` is the one that we sent."""
 
     stamp: Utime
 
 
-Event = AuthNeeded | AuthMore | AuthRefused | AuthDone | Ready | MessageReceived | KeepaliveAcked
+Event = AuthNeeded | AuthMore | AuthRefused | AuthDone | Ready | Message | KeepaliveAcked

@@ -323,15 +323,19 @@ class SecureRev1:
     def body_size(self, preamble: Preamble) -> int:
         """What did not fit beside the preamble, and the later segments with their epilogue."""
         first, *rest = preamble.lengths
-        more = _pad16(first) - _INLINE
+        more = (first + 15 & ~15) - _INLINE
         size = more + GCM_TAG if more > 0 else 0
-        return size + (sum(map(_pad16, rest)) + _EPILOGUE_SECURE + GCM_TAG if rest else 0)
+        if rest:
+            size += _EPILOGUE_SECURE + GCM_TAG
+            for n in rest:
+                size += n + 15 & ~15
+        return size
 
     def open_body(self, preamble: Preamble, head: bytes, body: bytes) -> Frame:
         """Check the tags and take the segments; `body` has exactly `body_size` bytes, and so has all that is cut."""
         first, *rest = preamble.lengths
         text = self._inline
-        if (more := _pad16(first) - _INLINE) > 0:
+        if (more := (first + 15 & ~15) - _INLINE) > 0:
             more += GCM_TAG
             text += self._gcm.open(self._nonces.next(), body[:more])
             body = body[more:]
@@ -342,8 +346,8 @@ class SecureRev1:
             start = 0
             for n in rest:
                 segments.append(plain[start : start + n])
-                start += _pad16(n)
-            aborted = _late_status(plain[start])
+                start += n + 15 & ~15
+            aborted = plain[start] != _COMPLETE and _late_status(plain[start])
         return Frame(preamble.tag, tuple(segments), aborted)
 
 

@@ -40,7 +40,6 @@ from cephmonfs.msgr.events import (
     AuthNeeded,
     AuthRefused,
     KeepaliveAcked,
-    MessageReceived,
     Mode,
     Ready,
 )
@@ -112,7 +111,7 @@ class ConnectionV1(Connection):
         self._reader.limits = session_limits
         self._events.append(Ready(self._features, Mode.LEGACY))
         if self._monmap is not None:
-            self._events.append(MessageReceived(self._monmap))
+            self._events.append(self._monmap)
             self._monmap = None
         self._go_on(State.READY)
 
@@ -291,7 +290,7 @@ class ConnectionV1(Connection):
         message = frame.message
         if message is not None:
             self._take_seq(frame.seq)
-            self._events.append(MessageReceived(message))
+            self._events.append(message)
             if not has(self._features, Feature.MSGR_KEEPALIVE2):
                 self._alive()
         return State.READY

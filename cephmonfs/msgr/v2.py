@@ -29,7 +29,6 @@ from cephmonfs.msgr.events import (
     AuthNeeded,
     AuthRefused,
     KeepaliveAcked,
-    MessageReceived,
     Mode,
     Ready,
 )
@@ -117,16 +116,8 @@ class ConnectionV2(Connection):
         """Send one message."""
         self._must_be_ready()
         self._seq_out += 1
-        header = Header2(
-            self._seq_out,
-            message.tid,
-            message.type,
-            message.priority,
-            message.version,
-            self._seq_in,
-            message.compat,
-        )
-        segments = trim((header.encode(), message.front, message.middle, message.data))
+        header = message.header2(self._seq_out, self._seq_in)
+        segments = trim((header, message.front, message.middle, message.data))
         self._out.append(self._tx.encode(Tag.MESSAGE, segments))
 
     def send_keepalive(self, stamp: Utime) -> None:
@@ -266,7 +257,7 @@ class ConnectionV2(Connection):
         header = Header2.decode(header_bytes)
         self._take_seq(header.seq)
         message = Message(header.type, front, header.version, header.compat, header.tid, middle, data, header.priority)
-        self._events.append(MessageReceived(message))
+        self._events.append(message)
         return State.READY
 
     def _on_keepalive(self, segments: tuple[bytes, ...]) -> State:

@@ -70,6 +70,7 @@ class MonClient:
         local: str | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = trio.lowlevel.current_clock()
         self._wall = wall
         self._remember = remember
         self._local = local
@@ -97,7 +98,7 @@ class MonClient:
 
     def now(self) -> Stamp:
         """Return the present moment on both clocks."""
-        return Stamp(trio.current_time(), self._wall())
+        return Stamp(self._clock.current_time(), self._wall())
 
     # what the file system sees
 

@@ -66,9 +66,9 @@ class Driver:
                     self.refused = event
                 case events.Ready():
                     self.ready = event
-                case events.MessageReceived(message):
-                    self.raw.append(message)
-                    self.messages.append(from_monitor(message))
+                case Message():
+                    self.raw.append(event)
+                    self.messages.append(from_monitor(event))
                 case events.KeepaliveAcked():
                     self.acked += 1
         return self.conn.data_to_send()

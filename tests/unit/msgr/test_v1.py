@@ -264,9 +264,9 @@ def test_monmap_between_is_handed_on_after_ready() -> None:
     peer.conn.auth_done(None, None)
     ready, monmap, ack = peer.drain()
     assert isinstance(ready, events.Ready)
-    assert monmap == events.MessageReceived(to_message(MMonMap(b"later")))
-    assert isinstance(ack, events.MessageReceived)
-    assert ack.message.type == MsgType.MON_SUBSCRIBE_ACK
+    assert monmap == to_message(MMonMap(b"later"))
+    assert isinstance(ack, Message)
+    assert ack.type == MsgType.MON_SUBSCRIBE_ACK
 
 
 @pytest.mark.parametrize("result", [-1, -13, -22, -95])
@@ -340,7 +340,7 @@ def test_session_tags_before_authentication(tag: Tag) -> None:
 def test_messages_both_ways() -> None:
     peer = Peer().open()
     wanted = Message(99, b"front", 3, 2, 77, b"", b"data", 196)
-    assert peer.feed(peer.message(wanted)) == [events.MessageReceived(wanted)]
+    assert peer.feed(peer.message(wanted)) == [wanted]
     peer.conn.send_message(wanted)
     peer.conn.send_message(wanted)
     frames = peer.sent()
@@ -386,7 +386,7 @@ def footer(data: bytes, flags: int, crc: int = 0) -> bytes:
 def test_data_without_crc() -> None:
     peer = Peer().open()
     message = Message(99, b"front", data=b"data")
-    assert peer.feed(footer(peer.message(message), flags=3)) == [events.MessageReceived(message)]
+    assert peer.feed(footer(peer.message(message), flags=3)) == [message]
     peer.fails(IntegrityError, footer(peer.message(message), flags=1), "data crc")
 
 
@@ -394,7 +394,7 @@ def test_aborted_message_is_dropped() -> None:
     peer = Peer().open()
     assert peer.feed(footer(peer.message(Message(99, b"half")), flags=0)) == []
     again = Message(99, b"whole")
-    assert peer.feed(peer.message(again, seq=2)) == [events.MessageReceived(again)]
+    assert peer.feed(peer.message(again, seq=2)) == [again]
     peer = Peer().start()
     assert peer.feed(footer(peer.message(Message(MsgType.AUTH_REPLY, b"half")), flags=0)) == []
 
@@ -424,7 +424,7 @@ def test_sign_of_life_without_keepalive2() -> None:
     assert frame.message is not None
     assert to_monitor(frame.message) == MMonGetMap()
     got, alive = peer.say(MMonMap(b""))
-    assert isinstance(got, events.MessageReceived)
+    assert isinstance(got, Message)
     assert alive == events.KeepaliveAcked(STAMP)
     assert len(peer.say(MMonMap(b""))) == 1
 

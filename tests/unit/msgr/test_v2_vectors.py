@@ -9,6 +9,7 @@ import pytest
 
 from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.errors import CephMonFSError
+from cephmonfs.messages.message import Message
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import EntityAddr, EntityName, EntityType
 from cephmonfs.msgr import events
@@ -86,7 +87,7 @@ def test_handshake_is_the_recorded_one(path: Path, step: int) -> None:
     for at in range(0, len(data), step):
         replay.feed(data[at : at + step])
     assert any(isinstance(e, events.Ready) for e in replay.seen)
-    received = [e.message for e in replay.seen if isinstance(e, events.MessageReceived)]
+    received = [e for e in replay.seen if isinstance(e, Message)]
     wanted = [f for f in replay.frames if f["dir"].startswith("server") and f["tag"] == "MESSAGE"]
     assert [m.front.hex() for m in received] == [f["segments"][1] for f in wanted]
     ident = next(f for f in replay.frames if f["tag"] == "CLIENT_IDENT")
