@@ -36,6 +36,21 @@ def srv_name(service: str) -> str:
     return f"_{name}._tcp" + (f".{domain.strip('.')}" if domain.strip(".") else "")
 
 
+def load() -> None:
+    """Load what `lookup` needs.  dnspython loads parts of itself when it meets them, and a daemon that has given up its
+    privileges may not be able to read them any more.
+    """
+    import dns.asyncbackend
+    import dns.asyncresolver
+    import dns.rdata
+    import dns.rdataclass
+    import dns.rdatatype
+
+    dns.asyncbackend.get_backend("trio")
+    for kind in ("SRV", "CNAME", "DNAME", "SOA", "OPT"):
+        dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(kind))  # type: ignore[no-untyped-call]
+
+
 async def lookup(
     service: str, resolver: dns.asyncresolver.Resolver | None = None, conf: str = "/etc/ceph/ceph.conf"
 ) -> tuple[SrvTarget, ...]:

@@ -58,6 +58,8 @@ class ConfiguredMonitors:
         self._remembered = remembered
         self._targets = config.targets
         self._srv = config.dns_srv
+        if self._srv is not None:
+            srv.load()
         self._mode = config.ms_mode
         self._any_protocol = config.any_protocol
         self._conf_path = config.conf_path

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import dns.asyncresolver
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
@@ -154,3 +157,57 @@ def test_names(service: str, name: str) -> None:
 def test_no_service() -> None:
     with pytest.raises(ConfigError, match="has no service"):
         srv.srv_name("_example.net")
+
+
+_LATER = """
+import sys
+
+from cephmonfs.config import srv
+
+srv.load()
+import dns.asyncresolver
+import trio
+
+from cephmonfs.errors import ConfigError
+
+
+class Unreadable:
+    def find_spec(self, name, path=None, target=None):
+        raise PermissionError(f"{name} is not read in time")
+
+
+async def main():
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port, resolver.search = ["127.0.0.1"], int(sys.argv[1]), []
+    sys.meta_path.insert(0, Unreadable())
+    print((await srv.lookup("ceph-mon_example.net", resolver))[0].target.host)
+    try:
+        await srv.lookup("ceph-mon_elsewhere.net", resolver)
+    except ConfigError as exc:
+        print(exc)
+
+
+trio.run(main)
+"""
+
+
+def test_nothing_is_loaded_after_privileges_are_given_up(server: NameServer) -> None:
+    def answer(query: dns.message.Message) -> bytes:
+        name = query.question[0].name
+        reply = dns.message.make_response(query)
+        if "example" in str(name):
+            alias = dns.name.from_text("other.example.net.")
+            reply.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", str(alias)))
+            reply.answer.append(dns.rrset.from_text(alias, 60, "IN", "SRV", "0 0 3300 a.example.net."))
+        else:
+            soa = "ns.elsewhere.net. me.elsewhere.net. 1 2 3 4 5"
+            reply.authority.append(dns.rrset.from_text("elsewhere.net.", 60, "IN", "SOA", soa))
+        return reply.to_wire()
+
+    server.answer = answer
+    port = str(server.sock.getsockname()[1])
+    done = subprocess.run([sys.executable, "-c", _LATER, port], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    host, sentence = done.stdout.splitlines()
+    assert host == "a.example.net"
+    assert "the name has no SRV record" in sentence
