@@ -161,9 +161,12 @@ _ASK: Final = "import errno, os, sys\ntry: os.statvfs(sys.argv[1])\nexcept OSErr
 def life_of(path: str, patience_s: float = 5.0) -> Life:
     """Ask by statfs, the one call whose answer the kernel never has in its cache.
 
-    In a process of its own: who asks a daemon that hangs cannot be sure to get away again.
+    In a process of its own: who asks a daemon that hangs cannot be sure to get away again.  It holds nothing of ours
+    open meanwhile, and needs no /dev/null for that.
     """
-    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _ASK, path], stdin=subprocess.DEVNULL)
+    pipe = subprocess.PIPE
+    argv = [sys.executable, "-I", "-S", "-c", _ASK, path]
+    process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
         return Life.DEAD if process.wait(patience_s) == errno.ENOTCONN else Life.LIVE
     except subprocess.TimeoutExpired:
@@ -173,6 +176,10 @@ def life_of(path: str, patience_s: float = 5.0) -> Life:
         except subprocess.TimeoutExpired:
             process.returncode = -9  # it ends when the daemon does; nobody here waits for that
         return Life.STUCK
+    finally:
+        for end in (process.stdin, process.stdout, process.stderr):
+            if end is not None:
+                end.close()
 
 
 def _detach(path: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import ClusterFactory
 from tests.support.cluster import FAST_ELECTIONS, Cluster
-from tests.support.helper import CEPHMONFS, HELPER, ROOT, forget, processes, run
+from tests.support.helper import CEPHMONFS, HELPER, ROOT, Mounted, forget, processes, run
 from tests.support.release import new_key
 
 pytestmark = pytest.mark.fuse
@@ -222,9 +222,10 @@ def test_caps_without_the_space(pacific: Cluster, caps: str) -> None:
 # ---- this machine
 
 
-def test_no_fuse(pacific: Cluster) -> None:
+def test_no_fuse(pacific: Cluster, tmp_path: Path) -> None:
     where = (pacific.source(), "name=df", secret(pacific))
-    faulty(r"FAULT fuse /dev/fuse is absent do: modprobe fuse", *where, setup="mount -t tmpfs none /dev")
+    with Mounted("demo:", tmp_path / "another"):  # it is looked at, too, and without /dev/null
+        faulty(r"FAULT fuse /dev/fuse is absent do: modprobe fuse", *where, setup="mount -t tmpfs none /dev")
     missing = f"mount --bind /dev/null {FUSERMOUNT}"
     faulty(r"FAULT fuse fusermount3 is missing do: install the package fuse3", *where, setup=missing)
 
