@@ -129,7 +129,7 @@ def steps(f: dict[str, float]) -> list[tuple[str, float, str]]:
         (
             "the two joined",
             f["cephmonfs_1_us"] - f["fs_1_us"] - f["client_secure_p50_us"],
-            "the mount less file system and client: caches gone cold, one more pass, wake-ups",
+            "the mount less file system and client: caches gone cold, wake-ups",
         ),
         ("one statfs", f["cephmonfs_1_us"], "the mount, secure mode, one caller, p50"),
     ]
