@@ -2,7 +2,7 @@
 
 A round of the loop costs as much as a quarter of an answer to df.  When one caller asks and nobody else wants
 anything, all there is to do is to wait: for the monitor's answer, then for the next request.  Then the one task that
-has its turn waits itself, by poll(2), for a millisecond at a time and three at most.  What else the loop has to do, a
+has its turn waits itself, by poll(2), for a millisecond at a time and four at most.  What else the loop has to do, a
 timer or a thread's result, comes so much later; any other descriptor that matters here ends the waiting at once.
 
 One object for each loop, shared by those who wait in it (fs/door.py, runtime/client.py) and know nothing of each other.
@@ -25,7 +25,7 @@ _POLL_MS: Final = 1  # poll(2) knows nothing shorter
 
 
 class Turn(trio.abc.Instrument):
-    """`is_kept` while there is somebody who needs not be asked twice: only then is it worth while to wait here."""
+    """`is_kept` while a mount is served in this loop: without one nobody waits in turns, and none are counted."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.is_kept = False

@@ -157,7 +157,8 @@ class MonClient:
         self._flush()
         result = self._early.pop(waiter, None)
         if result is None and self._turn.is_kept and not self._parked and not self._woken:
-            result = self._answer_in_turn(waiter)
+            self._wait_in_turn(waiter)
+            result = self._early.pop(waiter, None)
         if result is None:
             result = await self._park(waiter)
         if isinstance(result, CephMonFSError):
@@ -176,26 +177,25 @@ class MonClient:
         self._woken -= 1
         return result
 
-    def _answer_in_turn(self, waiter: WaiterId) -> Result | CephMonFSError | None:
-        """The answer, if it comes before anybody else wants the loop: for a caller who is alone."""
+    def _wait_in_turn(self, waiter: WaiterId) -> None:
+        """Receive the answer, if it comes before anybody else wants the loop: for a caller who is alone."""
         if len(self._wires) != 1 or not self._session.statfs_is_out(waiter):
-            return None
+            return
         if self._in_vain >= _IN_VAIN and trio.current_time() < self._no_turn_before:
-            return None
+            return
         ((link, wire),) = self._wires.items()
         while came := self._turn.wait(wire.fd):
             if not self._receive_in_turn(link, wire):
-                return None
+                return
             if waiter in self._early:
                 self._in_vain = 0
-                return self._early.pop(waiter)
+                return
             if not self._turn.goes_on():
-                return None
+                return
         if came is None:
             self._in_vain += 1
             if self._in_vain >= _IN_VAIN:
                 self._no_turn_before = trio.current_time() + _IN_VAIN_S
-        return None
 
     def _deliver(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
         if len(waiters) > _WAKE_AT_ONCE and self._nursery is not None:

@@ -5,12 +5,14 @@ The monitors are embedded ones in a process of their own: who waits in a turn ho
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -84,6 +86,23 @@ async def test_a_monitor_that_is_slower_than_a_turn_is_seldom_waited_for(
         for _ in range(100):
             await client.statfs()
         assert 8 <= waits < 20  # and one more each second
+
+
+async def test_an_answer_that_comes_with_the_end_of_the_connection_counts(
+    where: Where, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(where) as (client, _):
+        monkeypatch.setattr(turn_module, "_POLL_MS", _LONG_MS)
+        receive = client._receive
+
+        def and_reset(link: int, wire: Any) -> bool:
+            receive(link, wire)
+            raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+        old = client.snapshot().statfs
+        monkeypatch.setattr(client, "_receive", and_reset)
+        with trio.fail_after(5):
+            assert await client.statfs() is not old
 
 
 async def test_the_end_of_the_connection_is_seen_in_a_turn(where: Where, monkeypatch: pytest.MonkeyPatch) -> None:
