@@ -341,7 +341,15 @@ class MonSession:
             successor = self._links.successor()
             if successor is not None:
                 self._promote(successor)
+        elif self._links.current is not None:
+            self._tell_if_unlisted(link)
         self._standing.update(self._now.mono)
+
+    def _tell_if_unlisted(self, link: Link) -> None:
+        """That nobody is where the cluster has no monitor is no news; that somebody was sent there is."""
+        monmap = self._following.monmap
+        if monmap is not None and monmap.by_addr(link.candidate.addr) is None:
+            self._roster.warn(monmap)
 
     def _promote(self, link: Link) -> None:
         """This link is the session now."""

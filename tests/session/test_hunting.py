@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cephmonfs.messages import mon
+from cephmonfs.model.entity import AddrType, EntityAddr
+from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.snapshot import State
 from tests.session.world import LATE, Is, World
 
@@ -282,3 +284,17 @@ def test_names_that_resolve_later() -> None:
     world.start("b")
     assert world.snap.mon == "b"
     assert len(world.answers) == 1
+
+
+def test_a_list_that_is_out_of_date_is_told_though_nobody_is_at_its_addresses() -> None:
+    world = World(mons=1)
+    stale = EntityAddr.of("127.0.0.1", 3999, AddrType.MSGR2)
+    wanted = [Candidate("a", world.addrs["a"]), Candidate(stale.hostport, stale)]
+    world.session.set_candidates(wanted, world.stamp)
+    world.settle()
+    world.run(2.0, until=lambda: world.is_open)
+    world.set(Is.FROZEN, "a")
+    world.statfs()
+    world.run(1.0)
+    assert stale.hostport in world.snap.errors  # it was tried beside the one that is silent
+    assert world.snap.last_error.startswith("the list of monitors is out of date: 127.0.0.1:3999 is no monitor")
