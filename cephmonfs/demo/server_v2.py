@@ -16,7 +16,7 @@ Ceph v20.2.4: src/msg/async/ProtocolV2.cc.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -175,10 +175,8 @@ class ServerConnectionV2:
         if self._state is not State.READY:
             raise RuntimeError(f"cannot send in {self._state.name}")
         self._seq_out += 1
-        header = Header2(
-            self._seq_out, message.tid, message.type, _PRIO_HIGH, message.version, self._seq_in, message.compat
-        )
-        self._frame(Piece.MESSAGE, header.encode(), message.front, message.middle, message.data)
+        header = replace(message, priority=_PRIO_HIGH).header2(self._seq_out, self._seq_in)
+        self._frame(Piece.MESSAGE, header, message.front, message.middle, message.data)
 
     def send_keepalive(self, stamp: Utime) -> None:
         """Ask whether the client is there; what it answers is not looked at."""

@@ -89,12 +89,6 @@ class Header2(NamedTuple):
     compat: int
     flags: int = 1
 
-    def encode(self) -> bytes:
-        """Return the 41 bytes."""
-        return _HEADER2.pack(
-            self.seq, self.tid, self.type, self.priority, self.version, 0, 0, self.ack_seq, self.flags, self.compat, 0
-        )
-
     @classmethod
     def decode(cls, data: bytes) -> Header2:
         """Read a header from its 41 bytes."""

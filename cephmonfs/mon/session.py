@@ -38,6 +38,7 @@ from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps, Probe
+from cephmonfs.mon.due import Due
 from cephmonfs.mon.events import Answered, Changed, Close, Connect, Failed, SessionEvent
 from cephmonfs.mon.following import Following
 from cephmonfs.mon.hunt import Candidate, Hunt
@@ -96,8 +97,7 @@ class MonSession:
         self._gathered_by = 0.0
         self._last_asked = now.mono
         self._closed = False
-        self._due: float | None = None  # the next timeout, or a moment before it
-        self._due_known = False
+        self._due = Due(self._next_timeout)
 
     def _chance(self) -> float:
         return Cursor(self._random(4)).u32() / 2**32
@@ -107,7 +107,7 @@ class MonSession:
     def _at(self, now: Stamp) -> None:
         """Something comes in at this moment."""
         self._now = now
-        self._due_known = False
+        self._due.is_known = False
 
     def set_candidates(self, candidates: Iterable[Candidate], now: Stamp) -> None:
         """Give the configured monitors, resolved anew as often as the driver likes."""
@@ -148,7 +148,7 @@ class MonSession:
         if link is None:
             return
         if link.phase is not Phase.OPEN:
-            self._due_known = False
+            self._due.is_known = False
         self._journal.counters["bytes_in"] += len(data)
         self._standing.last_contact = now
         try:
@@ -157,7 +157,7 @@ class MonSession:
                 self._on_link(link, link.messages.popleft())
         except CephMonFSError as exc:
             self._drop(link, exc)
-        if self._due_known and self._standing.state is State.OPEN and len(self._links.by_id) == 1:
+        if self._due.is_known and self._standing.state is State.OPEN and len(self._links.by_id) == 1:
             return  # it was but an answer, and all was well before
         self._standing.update(self._now.mono)
         self._drive()
@@ -203,11 +203,11 @@ class MonSession:
         waiter, request = self._requests.join_statfs(self._make_statfs, now.mono, until)
         if request is not None:
             self._outbox.everywhere(request, now)
-            self._sooner(self._links.late_when_asked(request.kind, now.mono))
-            self._sooner(self._caps.weighed_at())
+            self._due.sooner(self._links.late_when_asked(request.kind, now.mono))
+            self._due.sooner(self._caps.weighed_at())
         elif self._requests.statfs_gathering:
-            self._sooner(self._gathered_by)
-        self._sooner(until)
+            self._due.sooner(self._gathered_by)
+        self._due.sooner(until)
         return waiter
 
     def request_command(self, command: Mapping[str, object], now: Stamp) -> WaiterId:
@@ -247,7 +247,7 @@ class MonSession:
     def _asked(self) -> None:
         self._last_asked = self._now.mono
         if self._links.current is None:
-            self._due_known = False
+            self._due.is_known = False
             self._hunt.asked(self._now.mono)
             self._drive()
 
@@ -269,21 +269,13 @@ class MonSession:
                 out.append((link.id, data))
         return out
 
-    def _sooner(self, when: float) -> None:
-        """Something may be due then.  What is no longer due costs one call for nothing, not a look at everything."""
-        if when < math.inf and (self._due is None or when < self._due):
-            self._due = when
-
     def next_timeout(self) -> float | None:
         """Return when (monotonic) `handle_timeout` wants to be called, None for never."""
-        if not self._due_known:
-            self._due = self._next_timeout()
-            self._due_known = True
-        return self._due
+        return self._due.at()
 
-    def _next_timeout(self) -> float | None:
+    def _next_timeout(self) -> float:
         if self._closed:
-            return None
+            return math.inf
         link = self._links.current
         due = min(self._links.next_timeout(self._now.mono), self._requests.waits_until())
         if self._requests.statfs_gathering:
@@ -295,7 +287,7 @@ class MonSession:
                 due = min(due, self._tickets.renew_after)
             if link.renew_subs_at is not None:
                 due = min(due, link.renew_subs_at)
-        return due if due < math.inf else None
+        return due
 
     # ---- links
 
@@ -308,7 +300,7 @@ class MonSession:
         if links.current is not None and links.late_at() > now:
             links.only_current()
             return
-        self._due_known = False
+        self._due.is_known = False
         if not links.may_open(now):
             return
         asked = now - self._last_asked < _ASKED_WITHIN_S or not self._requests.empty
@@ -332,7 +324,7 @@ class MonSession:
         """A link failed: remember why, close it, hunt on."""
         if link.id not in self._links.by_id:
             return
-        self._due_known = False
+        self._due.is_known = False
         was_current = link is self._links.current
         sentence = self._links.drop(link, reason, self._now.mono)
         self._tickets.link_failed(link, reason)
@@ -355,7 +347,7 @@ class MonSession:
         """This link is the session now."""
         if link is self._links.current:
             return
-        self._due_known = False
+        self._due.is_known = False
         self._links.current = link
         self._standing.opened(link, self._now)
         self._hunt.succeeded(link.candidate.addr)
@@ -375,13 +367,13 @@ class MonSession:
             elif isinstance(payload, mon.MStatfsReply):
                 self._on_statfs(link, item.tid, payload)
             else:
-                self._due_known = False
+                self._due.is_known = False
                 self._on_payload(link, item, payload)
         elif item is Happened.READY:
-            self._due_known = False
+            self._due.is_known = False
             self._on_ready(link)
         elif item is Happened.ALIVE:
-            self._due_known = False
+            self._due.is_known = False
             self._standing.alive(link, self._now)
 
     def _on_ready(self, link: Link) -> None:
@@ -531,7 +523,7 @@ class MonSession:
         self._journal.changed("statfs")
         self._gathered_by = self._now.mono + _GATHER_S
         if self._requests.statfs_gathering:
-            self._sooner(self._gathered_by)
+            self._due.sooner(self._gathered_by)
 
     # ---- caps
 

@@ -323,7 +323,7 @@ class SecureRev1:
     def body_size(self, preamble: Preamble) -> int:
         """What did not fit beside the preamble, and the later segments with their epilogue."""
         first, *rest = preamble.lengths
-        more = (first + 15 & ~15) - _INLINE
+        more = (first + 15 & ~15) - _INLINE  # _pad16 written out, here and below: each frame would call it four times
         size = more + GCM_TAG if more > 0 else 0
         if rest:
             size += _EPILOGUE_SECURE + GCM_TAG

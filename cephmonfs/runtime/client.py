@@ -1,8 +1,9 @@
 """MonClient: the session in a trio loop.  Sockets and timers; every byte and every moment goes through MonSession.
 
-Each link has one task that connects and then reads.  Sending happens at once, in whichever task caused it; only what
-the socket does not take is left to a task.  One task keeps the session's one deadline.  Callers wait for their own
-answer.  Nothing here decides anything: an error in a task here is a bug, costs one link, and is logged.
+Each link has one task that connects and then reads; a caller of statfs who is alone reads the answer itself, as long as
+its turn of the loop goes on.  Sending happens at once, in whichever task caused it; only what the socket does not take
+is left to a task.  One task keeps the session's one deadline.  Callers wait for their own answer.  Nothing here decides
+anything: an error in a task here is a bug, costs one link, and is logged.
 """
 
 from __future__ import annotations

@@ -325,8 +325,8 @@ def session(data: bytes) -> MonSession:
         size = min(cur.u8() << 16 | cur.u16(), cur.remaining)
         front = cur.raw(size)
         seq += 1
-        header = Header2(seq, seq % 4, kind, 196, version, 0, 1)
-        client.receive_data(link, layout.encode(Tag.MESSAGE, trim((header.encode(), front))), _START)
+        header = Message(kind, front, version, 1, seq % 4, priority=196).header2(seq, 0)
+        client.receive_data(link, layout.encode(Tag.MESSAGE, trim((header, front))), _START)
         link = _pump(client, link)
     for later in (0.4, 2.0, 31.0):
         client.handle_timeout(Stamp(_START.mono + later, _START.wall + later))

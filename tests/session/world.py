@@ -264,7 +264,7 @@ class World:
         """What the session says of its next timeout may be too early, for it does not always look; never too late."""
         said = self.session.next_timeout()
         looked = self.session._next_timeout()
-        assert looked is None or (said is not None and said <= looked), f"{said} is after {looked}"
+        assert looked == math.inf or (said is not None and said <= looked), f"{said} is after {looked}"
 
     def _connect(self, link: int, addr: EntityAddr) -> None:
         rank = next((r for r, own in enumerate(self.cluster.addrs) if own == addr), None)

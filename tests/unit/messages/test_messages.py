@@ -217,10 +217,9 @@ def test_todays_peers_get_todays_forms(payload: Payload) -> None:
 
 
 def test_header2() -> None:
-    header = Header2(1, 2, 3, 4, 5, 6, 7)
-    data = header.encode()
+    data = Message(3, b"front", 5, 7, 2, priority=4).header2(1, 6)
     assert len(data) == HEADER2_SIZE == 41
-    assert Header2.decode(data) == header
+    assert Header2.decode(data) == Header2(1, 2, 3, 4, 5, 6, 7)
     for wrong in (data[:-1], data + b"x"):
         with pytest.raises(DecodeError):
             Header2.decode(wrong)

@@ -150,10 +150,7 @@ class Peer:
 
     def message(self, message: Message, seq: int | None = None) -> bytes:
         self.seq = self.seq + 1 if seq is None else seq
-        head = Header2(
-            self.seq, message.tid, message.type, message.priority, message.version, 0, message.compat
-        ).encode()
-        return self.frame(Tag.MESSAGE, head, message.front, message.middle, message.data)
+        return self.frame(Tag.MESSAGE, message.header2(self.seq, 0), message.front, message.middle, message.data)
 
     def fails(self, error: type[CephMonFSError], data: bytes, match: str | None = None) -> None:
         """These bytes end the connection for good."""
