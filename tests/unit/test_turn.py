@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
@@ -67,6 +67,60 @@ async def test_what_ends_a_wait(pairs: tuple[Pair, Pair], monkeypatch: pytest.Mo
     ours.recv(1)
     theirs.close()
     assert turn.wait(ours.fileno()) is True  # its end is news, too
+
+
+class Yields:
+    """Takes the place of sched_yield(2): counted, and a tenth of a millisecond long."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.count = 0
+        self.then: Callable[[], object] | None = None
+        self._clock = clock
+
+    def __call__(self) -> None:
+        self.count += 1
+        self._clock.now += 0.000_1
+        if self.then is not None:
+            self.then()
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+async def test_a_wait_is_spent_awake_if_the_last_one_was_short(
+    processors: int, pairs: tuple[Pair, Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ours, theirs), (another, elsewhere) = pairs
+    clock = Clock()
+    yields = Yields(clock)
+    monkeypatch.setattr("os.sched_yield", yields)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)))
+    turn = Turn(clock)
+    turn.watch(ours.fileno())
+    turn.watch(another.fileno())
+    assert turn.wait(ours.fileno()) is None
+    assert yields.count == 0  # nothing is known of it yet
+    theirs.send(b"x")
+    assert turn.wait(ours.fileno()) is True
+    ours.recv(1)
+    yields.then = lambda: theirs.send(b"x")
+    assert turn.wait(ours.fileno()) is (True if processors > 1 else None)
+    assert yields.count == processors - 1
+    if processors == 1:
+        return
+    ours.recv(1)
+    yields.then = lambda: elsewhere.send(b"x")
+    assert turn.wait(ours.fileno()) is False
+    another.recv(1)
+    yields.then = None
+    assert turn.wait(ours.fileno()) is None
+    assert yields.count == 5  # a quarter of a millisecond, then asleep
+    theirs.send(b"x")
+    assert turn.wait(ours.fileno()) is True
+    assert yields.count == 5
+    turn.forget(ours.fileno())
+    turn.watch(ours.fileno())  # the number may be another socket's now
+    ours.recv(1)
+    assert turn.wait(ours.fileno()) is None
+    assert yields.count == 5
 
 
 async def test_each_loop_has_its_own() -> None:

@@ -147,7 +147,7 @@ class AtOnce(Office):
             self._kernel.send(b"x")
 
 
-@pytest.mark.parametrize(("step_s", "in_one"), [(0.0, range(90, 101)), (0.0003, range(4, 9)), (0.003, range(1, 2))])
+@pytest.mark.parametrize(("step_s", "in_one"), [(0.0, range(90, 101)), (0.0001, range(4, 9)), (0.003, range(1, 2))])
 async def test_who_is_answered_at_once_is_taken_in_the_same_turn_while_it_lasts(
     sockets: tuple[socket.socket, socket.socket], step_s: float, in_one: range
 ) -> None:
