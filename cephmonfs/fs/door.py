@@ -3,8 +3,11 @@
 Left to itself, each worker waits for its turn by a trio.Lock and then for the descriptor, so that a request costs two
 passes of the loop and an epoll_ctl, even when a hundred of them are there already.  Here a worker whose turn it is
 looks whether there is a request before it waits for one; and as long as that is so it calls others, a few at a time,
-for everything else in the loop has its turn between them.  A worker that has its request answered without waiting, as
-long as its turn goes on (turn.py), takes and even awaits the next one at once.
+for everything else in the loop has its turn between them.
+
+Who has answered a request and comes for the next one does not wait for its turn at all, if there is one already and the
+loop's turn goes on (turn.py): callers who are answered together ask again together.  And if it took the last request as
+well, in this same turn, it even awaits the next, for then one caller is alone.
 
 pyfuse3 takes the loop it runs on from its variable `trio`, which `pyfuse3.asyncio` sets too.  A later pyfuse3 that does
 without it works as it does by itself.
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-_IN_ONE_PASS: Final = 8  # requests taken between two looks at other things; about half a millisecond of work
+_IN_ONE_PASS: Final = 8  # workers called between two looks at other things; about half a millisecond of work
+_IN_ONE_TURN: Final = 32  # of those who come back, so many look for a request before the others have their turn
 
 
 class Door:
@@ -41,37 +45,66 @@ class Door:
         self._waits = False  # a worker waits for the descriptor
         self._to_call = 1  # when the worker whose turn it is leaves
         self._closing = False
-        self._taken: tuple[int, trio.lowlevel.Task] | None = None  # in which turn the last request was, and by whom
-        self._at_once = False  # it was answered in the same turn: the next may come in it, too
-        self._polls: dict[int, select.poll] = {}
+        self._turn_number = 0  # to which the next two belong
+        self._looks = 0
+        self._taken_by: trio.lowlevel.Task | None = None
+        self._alone = False  # who comes in took the last request, too
+        self._came = False  # who comes in has seen a request
+        self._fd = -1
+        self._poll = select.poll()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
     async def __aenter__(self) -> None:
-        turn = self._turn
-        self._at_once = self._taken == (turn.number, trio.lowlevel.current_task()) and turn.goes_on()
-        if self._at_once:
+        if self._comes_at_once():
             return
-        if not self._idle and not self._waits:
-            await trio.lowlevel.checkpoint()  # a lone worker that never waits would stop everything else
+        if not self._idle and not self._waits and not self._called:
+            self._called = 1
+            try:
+                await trio.lowlevel.checkpoint()  # a lone worker that never waits would stop everything else
+            finally:
+                self._called -= 1
             return
         if not self._waits and not self._called:
             self._call(1)
         await self._park()
 
+    def _comes_at_once(self) -> bool:
+        self._look_at_turn()
+        goes_on = self._fd >= 0 and self._turn.goes_on()
+        self._alone = goes_on and self._taken_by is trio.lowlevel.current_task()
+        if goes_on and not self._alone and self._looks < _IN_ONE_TURN:
+            self._looks += 1
+            self._came = bool(self._poll.poll(0))
+        return self._alone or self._came
+
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._taken = self._turn.number, trio.lowlevel.current_task()
+        self._look_at_turn()
+        self._taken_by = trio.lowlevel.current_task()
         count, self._to_call = self._to_call, 1
         self._call(count)
 
+    def _look_at_turn(self) -> None:
+        if self._turn_number != self._turn.number:
+            self._turn_number = self._turn.number
+            self._looks = 0
+            self._taken_by = None
+
     async def wait_readable(self, fd: int) -> None:
         """Return once there is a request to take."""
+        if self._fd < 0:
+            self._open(fd)
+        alone, self._alone = self._alone, False
+        came, self._came = self._came, False
+        if came:
+            self._to_call = 0  # whoever waited or was called does so still
+            return
+        came = alone and self._turn.wait(fd) is True
         waited = False
-        came = self._at_once and self._turn.wait(fd)
-        while not came and not self._is_readable(fd):
+        while not came and not self._poll.poll(0):
             if self._closing:
                 raise trio.ClosedResourceError
             waited = not self._waits
@@ -86,27 +119,24 @@ class Door:
         # a request that was there already is seldom alone
         self._to_call = 1 if waited else min(2, _IN_ONE_PASS - self._called)
 
+    def _open(self, fd: int) -> None:
+        self._fd = fd
+        self._poll.register(fd, select.POLLIN)
+        self._turn.watch(fd)
+
     def close(self) -> None:
         """Nobody comes any more."""
-        for fd in self._polls:
-            self._turn.forget(fd)
-        self._polls.clear()
+        if self._fd >= 0:
+            self._turn.forget(self._fd)
+            self._fd = -1
 
     def notify_closing(self, fd: int) -> None:
         """End the waiting."""
         self._closing = True
         trio.lowlevel.notify_closing(fd)
 
-    def _is_readable(self, fd: int) -> bool:
-        poll = self._polls.get(fd)
-        if poll is None:
-            poll = self._polls[fd] = select.poll()
-            poll.register(fd, select.POLLIN)
-            self._turn.watch(fd)
-        return bool(poll.poll(0))
-
     def _call(self, count: int) -> None:
-        if self._idle:
+        if self._idle and count:
             self._called += len(self._idle.unpark(count=count))
 
     async def _park(self) -> None:

@@ -123,6 +123,39 @@ async def test_a_wait_is_spent_awake_if_the_last_one_was_short(
     assert yields.count == 5
 
 
+@pytest.mark.parametrize("processors", [1, 2])
+async def test_the_loop_waits_awake_if_its_last_wait_was_short(
+    processors: int, pairs: tuple[Pair, Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ours, theirs), _ = pairs
+    clock = Clock()
+    yields = Yields(clock)
+    monkeypatch.setattr("os.sched_yield", yields)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)))
+    turn = Turn(clock)
+    turn.watch(ours.fileno())
+
+    def wait(timeout: float, lasts: float) -> int:
+        """Return how often the processor was offered to others."""
+        before = yields.count
+        turn.before_io_wait(timeout)
+        clock.now += lasts
+        turn.after_io_wait(timeout)
+        return yields.count - before
+
+    assert wait(60.0, lasts=30.0) == 0
+    assert wait(60.0, lasts=0.000_1) == 0
+    assert wait(0.0, lasts=0.0) == 0  # it has something to do
+    assert wait(0.000_15, lasts=0.0) == (2 if processors > 1 else 0)  # a timer is not slept over
+    yields.then = lambda: theirs.send(b"x")
+    assert wait(60.0, lasts=0.0) == (1 if processors > 1 else 0)
+    if processors > 1:
+        ours.recv(1)
+    yields.then = None
+    assert wait(60.0, lasts=30.0) == (3 if processors > 1 else 0)
+    assert wait(60.0, lasts=30.0) == 0  # asleep again
+
+
 async def test_each_loop_has_its_own() -> None:
     assert turn_of_loop() is turn_of_loop()
 

@@ -163,6 +163,92 @@ async def test_who_is_answered_at_once_is_taken_in_the_same_turn_while_it_lasts(
     assert max(counts) in in_one
 
 
+class Together(Office):
+    """Callers who are all answered at the same moment; notes in which turn their next requests were taken."""
+
+    def __init__(self, door: Door, sock: socket.socket, turn: Turn) -> None:
+        super().__init__(door, sock)
+        self._turn = turn
+        self.turns: list[int] = []
+
+    async def work(self) -> None:
+        while True:
+            async with self.door:
+                await self.door.wait_readable(self.sock.fileno())
+            self.taken.append(self.sock.recv(1))  # BlockingIOError would fail the test
+            self.turns.append(self._turn.number)
+            await self.answer.wait()
+
+
+@pytest.mark.parametrize("callers", [2, 8, 32, 100])
+async def test_callers_answered_together_are_taken_together_when_they_ask_again(
+    sockets: tuple[socket.socket, socket.socket], callers: int
+) -> None:
+    kernel, ours = sockets
+    turn = Turn(Clock(0.0))
+    office = Together(Door(turn), ours, turn)
+    with turn.kept():
+        async with trio.open_nursery() as nursery:
+            for _ in range(callers + 1):
+                nursery.start_soon(office.work)
+            for _ in range(3):
+                await trio.testing.wait_all_tasks_blocked()
+                kernel.send(b"x" * callers)
+                office.answer.set()
+                office.answer = trio.Event()
+                await trio.testing.wait_all_tasks_blocked()
+            counts = [office.turns.count(number) for number in set(office.turns[callers:])]
+            nursery.cancel_scope.cancel()
+    assert len(office.taken) == 3 * callers
+    assert max(counts) >= min(callers, 32)
+    assert max(counts) <= 48  # those who came back, and a few who were called
+
+
+class Noted(Turn):
+    """Notes who waits."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock(0.000_001))
+        self.waited: list[trio.lowlevel.Task] = []
+
+    def wait(self, fd: int) -> bool | None:
+        self.waited.append(trio.lowlevel.current_task())
+        return super().wait(fd)
+
+
+async def test_what_one_worker_knows_is_not_believed_by_another(sockets: tuple[socket.socket, socket.socket]) -> None:
+    """Who found itself alone and then waited in vain leaves nothing behind for those who were in the queue."""
+    kernel, ours = sockets
+    turn = Noted()
+    door = Door(turn)
+    took: list[trio.lowlevel.Task] = []
+    answer = trio.Event()
+
+    async def work() -> None:
+        while True:
+            async with door:
+                await door.wait_readable(ours.fileno())
+            ours.recv(1)
+            took.append(trio.lowlevel.current_task())
+            if not answer.is_set():
+                await answer.wait()
+
+    with turn.kept():
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(work)
+            await trio.testing.wait_all_tasks_blocked()
+            kernel.send(b"x" * 5)
+            await trio.testing.wait_all_tasks_blocked()
+            answer.set()  # five queue up behind the sixth
+            await trio.testing.wait_all_tasks_blocked()
+            kernel.send(b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(set(took)) == 6
+            assert turn.waited == took[5:]
+            nursery.cancel_scope.cancel()
+
+
 async def test_the_next_request_is_awaited_in_the_same_turn(sockets: tuple[socket.socket, socket.socket]) -> None:
     """The caller is a thread, as with real ones: its next request takes it a moment."""
     kernel, ours = sockets
