@@ -58,7 +58,7 @@ async def _get(path: str, config: MountConfig) -> int:
 
 async def _print(reader: Reader, node: Node) -> None:
     if node.is_directory:
-        children = await reader.children(node)
+        children = await reader.listed(node)
         _write("".join(f"{name}{'/' if child.is_directory else ''}\n" for name, child in sorted(children.items())))
     elif node.row.kind is Kind.STREAM:
         async for chunk in reader.events():

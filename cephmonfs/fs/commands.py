@@ -23,7 +23,7 @@ from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeou
 from cephmonfs.fs.slots import wake_gently
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from cephmonfs.fs.settings import FsSettings
     from cephmonfs.fs.slots import WaitSlots
@@ -34,9 +34,11 @@ log = logging.getLogger(__name__)
 
 _GRACE_S: Final = 0.25  # longer than a command takes that the mgr has to answer
 _ASK_LIMIT_S: Final = 30.0  # no question stays open for longer
-_LASTING_S: Final = 600.0  # until a lasting answer is asked for again, and a refused command is listed again
+_LASTING_S: Final = 600.0  # until a lasting answer is asked for again, and a refused command is tried again
 _PASSING: Final = frozenset({-EAGAIN, -ETIMEDOUT})  # results that say nothing about the command
 _REFUSALS: Final = frozenset({-EACCES, -EPERM, -EINVAL, -EOPNOTSUPP, -ENOSYS})  # others are about the cluster's state
+_STATE_S: Final = 1.0  # an error that is about the cluster's state counts for `refresh`, and no shorter than this
+_MAX_PROVEN: Final = 200  # commands of one directory that run for its list; the largest of Tentacle has 31
 _MAX_REPLY: Final = 32 << 20  # `ceph report` of 10,000 OSDs has about 20 MB
 _MAX_KEPT: Final = 64 << 20  # of all answers together
 
@@ -128,6 +130,23 @@ class CommandCache:
             return False
         return trio.current_time() - entry.asked < _LASTING_S
 
+    def failed(self, command: Command) -> bool:
+        """Tell whether the monitors answer it with an error, as far as is known; silence is none."""
+        entry = self._entries.get(command)
+        if entry is None or entry.failure is None or isinstance(entry.failure, RequestTimeout):
+            return False
+        lasts_s = _LASTING_S if entry.refused else max(_STATE_S, self._settings.refresh)
+        return trio.current_time() - entry.asked < lasts_s
+
+    def _proven(self, command: Command) -> bool:
+        """Tell whether it is known if it fails."""
+        entry = self._entries.get(command)
+        if entry is None:
+            return False
+        if entry.failure is None or isinstance(entry.failure, RequestTimeout):
+            return entry.at is not None
+        return self.failed(command)
+
     def version(self, command: Command) -> int:
         """Return a number that grows with each different outcome; 0 before the first."""
         entry = self._entries.get(command)
@@ -162,6 +181,22 @@ class CommandCache:
         if scope.cancelled_caught:
             self._silent = True
             self.results["timeout"] += 1
+
+    async def prove(self, commands: Sequence[Command]) -> None:
+        """Have each of them answered, well or with an error, once; waits for all together as long as for one."""
+        wanted = [command for command in commands if not self._proven(command)][:_MAX_PROVEN]
+        if not wanted:
+            return
+        for command in wanted:
+            self.refresh(command)
+        with self._slots.take() as may_wait:
+            if not may_wait:
+                return
+            with trio.move_on_after(_GRACE_S if self._silent else self._settings.cmd_timeout):
+                for command in wanted:
+                    entry = self._entries[command]
+                    if entry.open_since is not None:
+                        await entry.lot.park()
 
     def refresh(self, command: Command) -> None:
         """Ask without waiting, unless the last answer is young or still under way."""

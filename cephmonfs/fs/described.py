@@ -3,7 +3,7 @@
 The rule: no argument is needed, the permission is `r` at most, and no flag says that the mgr answers it, that it is
 obsolete (EOPNOTSUPP), or that it is for `ceph tell mon.X` (EINVAL for all others, except `version`).  Commands whose
 module or first word is auth, config or config-key are left out though some would answer: passwords are found in there.
-What a monitor refuses nevertheless leaves the list for a while.
+What the monitors refuse nevertheless is not listed: each command runs once before it is.
 """
 
 from __future__ import annotations
@@ -38,12 +38,16 @@ def described(descriptions: Mapping[str, object]) -> list[Command]:
         words = _words(entry)
         if words is None or not _reads_only(entry, words):
             continue
-        found[Command(words)] = None
-        if not is_binary(words):
-            found[Command(words, json=True)] = None
+        found.update(dict.fromkeys(forms(words)))
     if not found:
         raise NoData("the monitors describe no command that we could show")
     return list(found)
+
+
+def forms(words: str) -> tuple[Command, ...]:
+    """Return the formats in which a command is shown."""
+    plain = Command(words)
+    return (plain,) if is_binary(words) else (plain, Command(words, json=True))
 
 
 def is_binary(words: str) -> bool:

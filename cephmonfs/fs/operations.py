@@ -12,8 +12,9 @@ sysfs does, until somebody opens it, and then the size of what was rendered last
 it for empty and never open it; all that copy ask again once it is open.  readdir and lookup render nothing at all;
 whoever wants the size asks getattr.
 
-Walking.  A stream has no end, and whoever walks the tree would be caught in it.  So its name is a symlink to a name
-that is in no list: `cat` follows it, and find, tar, rsync, cp and grep on their way through a tree do not.
+Walking.  Programs that walk the tree read all that is listed, some of them through links, and fail when one file fails.
+So what cannot be read to its end is found by its name and not listed: a stream, and what the monitors refuse or do not
+have.  Whether a command is refused is known when it has run once, so that the first list of a directory runs each.
 
 Waiting.  Only statfs, opens of files made from commands and capacity, and events_pipe wait, each in bounded time and
 each with a slot (slots.py), so that the others always find a worker.
@@ -43,7 +44,7 @@ from cephmonfs.fs.render import metrics, values
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import MAX_TASKS, MIN_TASKS
 from cephmonfs.fs.statvfs import to_statvfs
-from cephmonfs.fs.tree import Kind, Node, Tree, hidden
+from cephmonfs.fs.tree import Kind, Node, Tree
 from cephmonfs.fs.view import View, Views
 
 if TYPE_CHECKING:
@@ -223,9 +224,7 @@ class CephMonOperations(ReadOnly):
     def _attributes(self, inode: int, node: Node, size: int, mtime: float) -> EntryAttributes:
         mode = self._settings.mode & node.row.mode & 0o444
         attributes = pyfuse3.EntryAttributes()
-        if node.is_link:
-            mode, size = stat.S_IFLNK | 0o777, len(node.target)
-        elif node.is_directory:
+        if node.is_directory:
             mode = self._settings.mode & 0o444
             mode |= stat.S_IFDIR | mode >> 2
         else:
@@ -267,7 +266,7 @@ class CephMonOperations(ReadOnly):
         if text == "..":
             return self._known(self._parent(parent))
         children = await self._children(parent)
-        node = children.get(text) or hidden(children, text)
+        node = children.get(text)
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
         return self._known(node)
@@ -331,14 +330,6 @@ class CephMonOperations(ReadOnly):
         """List nothing, as the kernel client does: cp -a would try to copy them."""
         return []
 
-    @fuse_handler
-    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        """Say where a stream is."""
-        node = self._node(inode)
-        if not node.is_link:
-            raise pyfuse3.FUSEError(errno.EINVAL)
-        return node.target.encode()
-
     # ---- directories
 
     @fuse_handler
@@ -346,7 +337,11 @@ class CephMonOperations(ReadOnly):
         """Take the list of names once, so that a directory that changes is not read half old and half new."""
         node = self._node(inode)
         children = await self._children(node)
-        return self._add([(name.encode("utf-8", "surrogateescape"), child) for name, child in children.items()])
+        if node.row.grow is not None:
+            await self._commands.prove([command for child in children.values() for command in child.row.commands])
+        view = self._view()
+        listed = [(name, child) for name, child in children.items() if child.is_listed(view)]
+        return self._add([(name.encode("utf-8", "surrogateescape"), child) for name, child in listed])
 
     @fuse_handler
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:

@@ -55,10 +55,17 @@ class Reader:
         return node
 
     async def children(self, node: Node) -> dict[str, Node]:
-        """Return what a directory holds."""
+        """Return what a directory holds, listed or not."""
         if node.row.grow is not None:
             await self._commands.ensure(DESCRIPTIONS)
         return self._tree.children(node, self.view())
+
+    async def listed(self, node: Node) -> dict[str, Node]:
+        """Return what a directory lists."""
+        children = await self.children(node)
+        if node.row.grow is not None:
+            await self._commands.prove([command for child in children.values() for command in child.row.commands])
+        return {name: child for name, child in children.items() if child.is_listed(self.view())}
 
     async def read(self, node: Node) -> bytes:
         """Return a file's content, as a mount would show it a moment after it was made.

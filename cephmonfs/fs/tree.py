@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from cephmonfs.mon.snapshot import Stamp
 
 
-_HIDDEN: Final = "."  # begins the name of a stream itself; no other name begins so
-
-
 class Kind(Enum):
     """The shape of a file; a directory has none."""
 
@@ -38,6 +35,7 @@ class Kind(Enum):
 
 
 Render = Callable[..., str | bytes]  # (view, *names of the path)
+Listed = Callable[["View"], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,7 @@ class Row:
     mode: int = 0o444
     names: Callable[[View], Sequence[str]] | None = None
     grow: Callable[[View], Sequence[Row]] | None = None
+    listed: Listed | None = None  # where it is not, it is found by its name all the same
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -74,18 +73,18 @@ def _capacity(name: str, render: Render, about: str, *, ages: bool = False) -> R
     return Row(f"capacity/{name}", Kind.VALUE, about, render, ("statfs",), statfs=True, ages=ages)
 
 
-def _epoch(name: str) -> Row:
+def _epoch(name: str, listed: Listed | None = None) -> Row:
     def render(view: View) -> str:
         return values.epoch(view, name)
 
-    return _value(f"epoch/{name}", render, f"epoch of the {name}", name)
+    return Row(f"epoch/{name}", Kind.VALUE, f"epoch of the {name}", render, (name,), listed=listed)
 
 
-def _blob(name: str) -> Row:
+def _blob(name: str, listed: Listed | None = None) -> Row:
     def render(view: View) -> bytes:
         return view.map_blob(name)
 
-    return Row(f"maps/{name}.bin", Kind.BINARY, f"the encoded {name} as received", render, (name,))
+    return Row(f"maps/{name}.bin", Kind.BINARY, f"the encoded {name} as received", render, (name,), listed=listed)
 
 
 def _osdmap_blob(view: View) -> bytes:
@@ -99,28 +98,38 @@ def _osdmap_blob(view: View) -> bytes:
     return blob
 
 
-def _debug(name: str, render: Render, *depends: str) -> Row:
+def _debug(name: str, render: Render, *depends: str, listed: Listed | None = None) -> Row:
     ages = name == "monc"  # a request more or less is no news, but whoever looks wants those of now
-    return Row(f"debug/{name}", Kind.TEXT, f"`{name}` as in the kernel client's debugfs", render, depends, ages=ages)
+    about = f"`{name}` as in the kernel client's debugfs"
+    return Row(f"debug/{name}", Kind.TEXT, about, render, depends, ages=ages, listed=listed)
 
 
 def _command_row(command: Command) -> Row:
     def render(view: View) -> bytes:
         return view.commands.reply(command).data
 
+    def listed(view: View) -> bool:
+        return not any(view.commands.failed(form) for form in described.forms(command.words))
+
     binary = described.is_binary(command.words)
     kind = Kind.BINARY if binary else Kind.JSON if command.json else Kind.TEXT
     path = "/".join(safe_name(word) for word in command.words.split())
-    return Row(f"ceph/{path}{'.json' if command.json else ''}", kind, f"`{command}`", render, commands=(command,))
+    path = f"ceph/{path}{'.json' if command.json else ''}"
+    return Row(path, kind, f"`{command}`", render, commands=(command,), listed=listed)
 
 
 def _command_rows(view: View) -> Sequence[Row]:
-    """Return a row for each command that the monitors describe and did not refuse lately."""
+    """Return a row for each command that the monitors describe."""
     reply = view.commands.reply(DESCRIPTIONS)
-    rows = view.memo.get(
+    return view.memo.get(
         "ceph/", reply, lambda: [_command_row(command) for command in described.described(view.json(DESCRIPTIONS))]
     )
-    return [row for row in rows if not view.commands.refused(row.commands[0])]
+
+
+def _may_have_mdsmap(view: View) -> bool:
+    """False where the cluster has no file system, which is no fault of a cluster."""
+    snap = view.snapshot
+    return "fsmap" not in snap.maps or snap.fscid is not None or snap.fs_missing
 
 
 def _mon_names(view: View) -> Sequence[str]:
@@ -147,15 +156,25 @@ ROWS: Final[tuple[Row, ...]] = (
     _capacity("age_seconds", values.age_seconds, "seconds since these numbers were asked for", ages=True),
     Row("monmap", Kind.TEXT, "what `ceph mon dump` prints", maps_files.monmap, ("monmap",)),
     Row("monmap.json", Kind.JSON, "what `mon dump -f json` prints", maps_files.monmap_json, ("monmap",), (QUORUM,)),
-    Row("mdsmap", Kind.TEXT, "the MDSMap of the chosen file system", maps_files.mdsmap, ("mdsmap",)),
-    Row("mdsmap.json", Kind.JSON, "the same, as in `ceph fs dump -f json`", maps_files.mdsmap_json, ("mdsmap",)),
+    Row(
+        "mdsmap", Kind.TEXT, "the MDSMap of the chosen file system", maps_files.mdsmap, ("mdsmap",),
+        listed=_may_have_mdsmap,
+    ),
+    Row(
+        "mdsmap.json", Kind.JSON, "the same, as in `ceph fs dump -f json`", maps_files.mdsmap_json, ("mdsmap",),
+        listed=_may_have_mdsmap,
+    ),
     Row("osdmap", Kind.TEXT, "counts, flags and pools of the OSDMap", maps_files.osdmap, ("osdmap",)),
     Row("osdmap.json", Kind.JSON, "the same as JSON", maps_files.osdmap_json, ("osdmap",)),
     _directory("maps", "the encoded maps as received, for monmaptool, osdmaptool, ceph-dencoder"),
-    *(_blob(name) for name in ("monmap", "mdsmap", "fsmap")),
+    _blob("monmap"),
+    _blob("mdsmap", listed=_may_have_mdsmap),
+    _blob("fsmap"),
     Row("maps/osdmap.bin", Kind.BINARY, "the encoded osdmap", _osdmap_blob, ("osdmap",), (OSDMAP,)),
     _directory("epoch", "epochs of the maps"),
-    *(_epoch(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")),
+    _epoch("monmap"),
+    _epoch("mdsmap", listed=_may_have_mdsmap),
+    *(_epoch(name) for name in ("fsmap", "osdmap", "mgrmap")),
     Row("mon", Kind.DIRECTORY, "the monitors; a directory for each", depends=("roster",), mode=0o555),
     _value("mon/count", values.mon_count, "monitors in the monmap", "monmap"),
     _value("mon/quorum_count", values.quorum_count, "monitors in quorum", commands=(QUORUM,)),
@@ -203,12 +222,15 @@ ROWS: Final[tuple[Row, ...]] = (
     _directory("debug", "the files of the kernel client's debugfs, letter for letter"),
     _debug("monc", debug.monc, "session", "contact", "monmap", "osdmap", "fsmap", "mdsmap"),
     _debug("monmap", debug.monmap, "monmap", "session"),
-    _debug("mdsmap", debug.mdsmap, "mdsmap", "session"),
+    _debug("mdsmap", debug.mdsmap, "mdsmap", "session", listed=_may_have_mdsmap),
     _debug("osdmap", debug.osdmap, "osdmap", "session"),
     _debug("client_options", debug.client_options),
     _debug("status", debug.status, "session"),
     Row("events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",)),
-    Row("events_pipe", Kind.STREAM, "the same from now on, without end; a symlink", depends=("events",), mode=0o440),
+    Row(
+        "events_pipe", Kind.STREAM, "the same from now on, without end; not listed, open it by its name",
+        depends=("events",), mode=0o440, listed=lambda _: False,
+    ),
     Row("config", Kind.TEXT, "effective options and where each came from", values.config, mode=0o440),
     Row("log", Kind.TEXT, "the last 1000 log lines", values.log, ("log",), mode=0o440),
 )  # fmt: skip
@@ -227,15 +249,9 @@ class Node:
         """True for a directory."""
         return self.row.kind is Kind.DIRECTORY
 
-    @property
-    def is_link(self) -> bool:
-        """True for the name under which a stream is listed, which is a symlink to `target`."""
-        return self.row.kind is Kind.STREAM and not self.path[-1].startswith(_HIDDEN)
-
-    @property
-    def target(self) -> str:
-        """The name of the stream itself."""
-        return _HIDDEN + self.path[-1]
+    def is_listed(self, view: View) -> bool:
+        """Tell whether its directory shows it: what a walk of the tree cannot read to its end is not shown."""
+        return self.row.listed is None or self.row.listed(view)
 
     def awaits(self, view: View) -> bool:
         """Tell whether it has no content only because a question has not been asked, or not been answered."""
@@ -328,14 +344,6 @@ DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
 # ---- finding one's way
 
 
-def hidden(children: Mapping[str, Node], name: str) -> Node | None:
-    """Return the stream behind a listed name; it is in no list itself."""
-    node = children.get(name.removeprefix(_HIDDEN))
-    if node is None or not node.is_link or name != node.target:
-        return None
-    return Node(node.row, (*node.path[:-1], name), node.names)
-
-
 class Tree:
     """Which nodes exist at a moment."""
 
@@ -347,7 +355,7 @@ class Tree:
         self.root = Node(rows[0], ())
 
     def children(self, node: Node, view: View) -> dict[str, Node]:
-        """Return what a directory holds, by file name; raises CephMonFSError where that is not known."""
+        """Return what a directory holds, by file name, listed or not; raises CephMonFSError where that is not known."""
         if node.row.grow is not None:
             return self._grown(node, view)
         found: dict[str, Node] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import tarfile
 import time
 from collections.abc import Callable
@@ -64,14 +65,19 @@ def test_sizes_are_real(mount: Mount) -> None:
 
 
 def test_a_command_runs_for_readers_and_not_for_ls(mount: Mount) -> None:
-    mount.sh("ls -lR")
-    mount.sh("find . -size +1M")
+    mount.sh("ls -lR $(ls | grep -v '^ceph$')")
+    mount.sh("find . -path ./ceph -prune -o -size +1M")
     assert mount.source.asked["health"] == mount.source.asked["quorum_status"] == 0
     assert (mount.path / "mon/leader").stat().st_size == 4096  # unknown, and no reason not to open it
     for _ in range(3):
         mount.sh("cat health")
     assert mount.source.asked["health"] == 1
     assert (mount.path / "health").stat().st_size == len("HEALTH_WARN\n")
+    mount.sh("ls -lR ceph")  # each runs once in each format, for a directory does not list what is refused
+    asked = dict(mount.source.asked)
+    mount.sh("ls -lR ceph")
+    assert mount.source.asked == asked
+    assert asked["slow"] == asked["osd tree"] == 2  # plain and JSON
 
 
 def test_mtime_is_when_the_data_arrived(mount: Mount) -> None:
@@ -181,17 +187,20 @@ def test_the_size_is_of_the_present_content_once_a_reader_took_its_time(mount: M
         assert os.fstat(file.fileno()).st_size == 5  # tail -f asks so
 
 
-def test_a_stream_is_listed_as_a_symlink(mount: Mount, tmp_path: Path) -> None:
-    link = mount.path / "events_pipe"
-    assert os.readlink(link) == ".events_pipe"
-    assert link.lstat().st_size == len(".events_pipe")
-    assert link.lstat().st_ino != link.stat().st_ino
-    assert ".events_pipe" not in os.listdir(mount.path)
-    for name in (".fsid", "..events_pipe", "mon/.events_pipe"):
+def test_a_stream_is_found_by_its_name_and_not_listed(mount: Mount) -> None:
+    assert stat.S_ISREG((mount.path / "events_pipe").lstat().st_mode)
+    assert [name for name in os.listdir(mount.path) if "pipe" in name] == []
+    assert "events_pipe" in mount.text("README")
+    for name in (".fsid", ".events_pipe", "mon/events_pipe"):
         assert not os.path.lexists(mount.path / name)
-    with pytest.raises(OSError) as caught:
-        os.readlink(mount.path / "fsid")
-    assert caught.value.errno == errno.EINVAL
+
+
+def test_what_does_not_exist_by_nature_is_an_empty_file(mount: Mount) -> None:
+    mons = tuple(replace(mon, rtt_s=None) if mon.name == "b" else mon for mon in mount.source.snap.mons)
+    mount.do(lambda: mount.source.publish(mons=mons))
+    assert mount.text("mon/b/rtt_ms") == ""
+    assert (mount.path / "mon/b/rtt_ms").stat().st_size == 0
+    assert mount.text("mon/a/rtt_ms") == "0.300\n"
 
 
 def test_a_directory_changes_with_its_names(mount: Mount, tmp_path: Path) -> None:

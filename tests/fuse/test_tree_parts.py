@@ -53,19 +53,29 @@ def test_commands_are_files(mount: Mount) -> None:
     assert (mount.path / "ceph/osd/getmap").read_bytes() == bytes(range(256))
     assert mount.text("ceph/osd/crush/rule/ls.json") == "\n[]"
     assert mount.source.asked["get_command_descriptions"] == 1
-    assert mount.source.asked["slow"] == 0
     assert mount.sh("wc -c < ceph/osd/getmap").strip() == "256"
     assert mount.sh("find ceph -type f -exec cat {} + | wc -c")
 
 
-def test_a_refused_command_leaves_the_list(mount: Mount) -> None:
-    mount.source.answers["slow"] = -22
-    for name, number in (("slow", errno.ENODATA), ("slow", errno.ENOENT)):
+@pytest.mark.parametrize("result", [-1, -13, -16, -22, -95])
+def test_a_command_that_the_monitors_refuse_is_not_listed(mount: Mount, result: int) -> None:
+    mount.source.answers["slow"] = mount.source.answers["osd tree"] = result
+    assert not [name for name in os.listdir(mount.path / "ceph") if name.startswith("slow")]
+    assert sorted(os.listdir(mount.path / "ceph/osd")) == ["crush", "getmap"]
+    for name in ("slow", "slow.json"):
         with pytest.raises(OSError) as caught:
             mount.text(f"ceph/{name}")
-        assert caught.value.errno == number
-    assert "slow" not in os.listdir(mount.path / "ceph")
+        assert caught.value.errno == (errno.EACCES if result in (-1, -13) else errno.ENODATA)
     assert "ceph slow" in mount.text("log")
+
+
+def test_a_list_of_commands_comes_though_no_monitor_answers(mount_with: Callable[..., Mount]) -> None:
+    mount = mount_with(cmd_timeout=1.0)
+    mount.text("ceph/health")
+    mount.do(lambda: mount.source.hush())
+    begin = time.monotonic()
+    assert "slow" in os.listdir(mount.path / "ceph")
+    assert time.monotonic() - begin < 5
 
 
 def test_without_the_right_to_the_list_the_directory_says_so(mount: Mount) -> None:
@@ -77,7 +87,7 @@ def test_without_the_right_to_the_list_the_directory_says_so(mount: Mount) -> No
 
 def test_one_slow_command_delays_nobody_and_is_asked_once(mount_with: Callable[..., Mount]) -> None:
     mount = mount_with(cmd_timeout=1.0)
-    os.listdir(mount.path / "ceph")
+    mount.text("ceph/health")
     mount.do(lambda: mount.source.hush())
     found: list[int | None] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError, NoData, NotPermitted
@@ -10,6 +10,9 @@ from cephmonfs.fs.render import numbers
 
 if TYPE_CHECKING:
     from cephmonfs.fs.view import View
+
+
+ABSENT: Final = b""  # what does not exist by nature is an empty file, without so much as a newline
 
 
 def flag(value: bool) -> str:
@@ -110,12 +113,10 @@ def mon_in_quorum(view: View, name: str) -> str:
     return flag(name in view.quorum.names)
 
 
-def mon_rtt_ms(view: View, name: str) -> str:
-    """Milliseconds of the last keepalive or handshake."""
+def mon_rtt_ms(view: View, name: str) -> str | bytes:
+    """Milliseconds of the last keepalive or handshake; nobody has talked to most monitors yet."""
     rtt_s = view.mon(name).rtt_s
-    if rtt_s is None:
-        raise NoData(f"mon.{name} has not been timed yet")
-    return f"{rtt_s * 1000:.3f}"
+    return ABSENT if rtt_s is None else f"{rtt_s * 1000:.3f}"
 
 
 def mon_last_error(view: View, name: str) -> str:

@@ -214,5 +214,39 @@ async def test_an_error_about_the_state_of_the_cluster_is_no_refusal(autojump_cl
     async with running(source) as cache:
         await cache.ensure(HEALTH)
         assert not cache.refused(HEALTH)
+        assert cache.failed(HEALTH)
         with pytest.raises(NoData):
             cache.reply(HEALTH)
+        await trio.sleep(FsSettings().refresh + 1)
+        assert not cache.failed(HEALTH)
+
+
+async def test_each_is_run_once_to_know_whether_it_fails(autojump_clock: trio.testing.MockClock) -> None:
+    source = FakeSource()
+    source.answers |= {"refused": -22, "busy": -16, "mute": RequestTimeout("silence")}
+    asked = [Command(words) for words in ("health", "refused", "busy", "mute")]
+    async with running(source) as cache:
+        await cache.prove(asked)
+        assert [cache.failed(command) for command in asked] == [False, True, True, False]
+        await cache.prove(asked)
+        assert source.asked == {"health": 1, "refused": 1, "busy": 1, "mute": 2}
+        await trio.sleep(FsSettings().refresh + 1)
+        await cache.prove(asked)
+        assert source.asked == {"health": 1, "refused": 1, "busy": 2, "mute": 3}
+        cache.expire_refused()
+        source.answers["refused"] = b"granted"
+        await cache.prove(asked)
+        assert not cache.failed(asked[1])
+        assert source.asked["refused"] == 2
+
+
+async def test_to_know_whether_they_fail_takes_no_longer_than_one(autojump_clock: trio.testing.MockClock) -> None:
+    source = FakeSource()
+    source.hush()
+    many = [Command(f"word{i}") for i in range(1000)]
+    async with running(source) as cache:
+        for bound_s in (FsSettings().cmd_timeout, FsSettings().cmd_timeout):
+            began = trio.current_time()
+            await cache.prove(many)
+            assert trio.current_time() - began <= bound_s
+        assert source.asked.total() <= 400

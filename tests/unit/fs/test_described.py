@@ -109,8 +109,10 @@ def test_without_a_description_there_is_no_list(view_of: Callable[..., View]) ->
             Tree().children(ceph, view)
 
 
-def test_what_a_monitor_refused_is_left_out(view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_monitor_refuses_is_not_listed(view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
     view = view_of(answers={DESCRIPTIONS: answer(descriptions(*SHOWN))})
-    monkeypatch.setattr(view.commands, "refused", lambda command: command.words == "status")
-    assert Tree().find("ceph/status", view) is None
-    assert Tree().find("ceph/version", view) is not None
+    monkeypatch.setattr(view.commands, "failed", lambda command: command == Command("status"))
+    for path, listed in (("ceph/status", False), ("ceph/status.json", False), ("ceph/version", True)):
+        node = Tree().find(path, view)
+        assert node is not None, path
+        assert node.is_listed(view) == listed, path
