@@ -48,6 +48,7 @@ class Caps:
     def __init__(self, entity: EntityName, following: Following, requests: Requests, space: Space) -> None:
         self.statfs_denied = False
         self.probe: Probe | None = None  # the one that was answered and not weighed yet
+        self.probed = ""  # the command of the last probe
         self._entity = entity
         self._following = following
         self._requests = requests
@@ -58,6 +59,7 @@ class Caps:
         """Enter a probe for the caller to send; None while one is unanswered."""
         if any(r.optional and r.kind is Kind.COMMAND for r in self._requests.pending()):
             return None
+        self.probed = command
         return self._requests.add(
             Kind.COMMAND, lambda fsid: MMonCommand.of(fsid, {"prefix": command}), now, optional=True
         )

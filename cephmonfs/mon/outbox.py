@@ -62,11 +62,27 @@ class Outbox:
 
     def everywhere(self, request: Request, now: Stamp) -> None:
         """On the session; while it is late also on those that may take over."""
-        for link in self._links.by_id.values():
-            if link.ready and (link is self._links.current or link.phase is Phase.OPEN):
-                self.request(link, request, now)
+        for link in self.open_links():
+            self.request(link, request, now)
+
+    def commands(self, proof: Request | None, commands: Iterable[Request], now: Stamp) -> None:
+        """Send commands, each behind the proof that a monitor has to answer first."""
+        for link in self.open_links():
+            if proof is not None:
+                self.request(link, proof, now)
+            for command in commands:
+                if link.id not in command.sent:
+                    command.proofs[link.id] = proof.tid if proof is not None else 0
+                    self.request(link, command, now)
+
+    def open_links(self) -> list[Link]:
+        """Return the session's link and those that may take over."""
+        current = self._links.current
+        links = self._links.by_id.values()
+        return [link for link in links if link.ready and (link is current or link.phase is Phase.OPEN)]
 
     def everything(self, link: Link, now: Stamp) -> None:
-        """Send everything that is unanswered."""
+        """Send everything that is unanswered, but commands: those leave behind a proof."""
         for request in self._requests.pending():
-            self.request(link, request, now)
+            if request.kind is not Kind.COMMAND or request.optional:
+                self.request(link, request, now)

@@ -43,6 +43,7 @@ class Request:
     created: float
     waiters: dict[WaiterId, float] = field(default_factory=dict)  # in their order, with how long each waits
     sent: dict[LinkId, float] = field(default_factory=dict)  # on which links it is out, since when
+    proofs: dict[LinkId, int] = field(default_factory=dict)  # of a command: the tid of the proof that it left behind
     asked: Stamp | None = None  # when it first left
     sends: int = 0
     optional: bool = False  # silence may mean caps: never a reason to leave a monitor
@@ -99,16 +100,24 @@ class Requests:
             self._statfs = self.add(Kind.STATFS, make, now, optional=True)
         return self._statfs
 
-    def answered(self, tid: int, kind: Kind) -> Request | None:
-        """Take out the request that this reply belongs to, None if there is none."""
+    def get(self, tid: int, kind: Kind, link: LinkId) -> Request | None:
+        """Return the request that a reply on this link belongs to, None if none is out there."""
         request = self._pending.get(tid)
-        if request is None or request.kind is not kind:
-            return None
-        del self._pending[tid]
+        return request if request is not None and request.kind is kind and link in request.sent else None
+
+    def answered(self, tid: int, kind: Kind, link: LinkId) -> Request | None:
+        """Take out the request that this reply belongs to, None if there is none."""
+        request = self.get(tid, kind, link)
+        if request is not None:
+            self.forget(request)
+        return request
+
+    def forget(self, request: Request) -> None:
+        """Nobody waits for this request any more."""
+        del self._pending[request.tid]
         if request is self._statfs:
             self._statfs = None
             self._statfs_expected = len(request.waiters) + len(self._statfs_next)
-        return request
 
     @property
     def statfs_gathering(self) -> int:

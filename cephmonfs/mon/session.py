@@ -43,9 +43,10 @@ from cephmonfs.mon.events import Answered, Changed, Close, Connect, Failed, Sess
 from cephmonfs.mon.following import Following
 from cephmonfs.mon.hunt import Candidate, Hunt
 from cephmonfs.mon.journal import Journal
-from cephmonfs.mon.link import EVERYTHING, Happened, Identity, Link, Offer, Phase, key_type_refused
+from cephmonfs.mon.link import EACCES, EVERYTHING, Happened, Identity, Link, Offer, Phase, key_type_refused
 from cephmonfs.mon.links import HEDGE_EVERY_S, Links
 from cephmonfs.mon.outbox import Outbox
+from cephmonfs.mon.quorum import Quorum
 from cephmonfs.mon.requests import Kind, LinkId, Request, Requests, WaiterId
 from cephmonfs.mon.roster import Roster
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State
@@ -91,6 +92,7 @@ class MonSession:
         self._following = Following(config.fsid, config.fs, config.pool, self._journal)
         self._space = Space(self._journal)
         self._caps = Caps(config.identity.entity, self._following, self._requests, self._space)
+        self._quorum = Quorum(self._requests)
         self._standing = Standing(self._links, self._hunt, self._journal)
         self._outbox = Outbox(self._links, self._requests, self._following, self._journal, config.hostname)
         self._roster = Roster(self._hunt, config.identity.addr_type, self._journal)
@@ -217,7 +219,7 @@ class MonSession:
         waiter = self._requests.waiter()
         request = self._requests.add(Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, command), now.mono)
         request.waiters[waiter] = math.inf
-        self._outbox.everywhere(request, now)
+        self._send_commands()
         return waiter
 
     def statfs_open_since(self) -> float | None:
@@ -243,6 +245,7 @@ class MonSession:
     def give_up(self, waiter: WaiterId) -> None:
         """The waiter left."""
         self._requests.give_up(waiter)
+        self._quorum.forget_unwanted()
 
     def _asked(self) -> None:
         self._last_asked = self._now.mono
@@ -393,6 +396,7 @@ class MonSession:
         if self._caps.statfs_denied:
             self._requests.ask_statfs(self._make_statfs, self._now.mono)
         self._outbox.everything(link, self._now)
+        self._send_commands()
 
     # ---- receiving
 
@@ -402,6 +406,8 @@ class MonSession:
                 self._on_monmap(link, payload)
             case mon.MMonCommandAck():
                 self._on_command(link, message, payload)
+            case mon.MMonGetVersionReply():
+                self._on_version(link, message, payload)
             case mon.MMDSMap():
                 self._following.on_mdsmap(link, payload, self._now)
                 self._settle_statfs()
@@ -458,19 +464,49 @@ class MonSession:
             self._outbox.subscribe(self._following.items(whole_monmap=False), (link,))
 
     def _on_command(self, link: Link, message: Message, payload: mon.MMonCommandAck) -> None:
-        request = self._requests.answered(message.tid, Kind.COMMAND)
+        request = self._requests.get(message.tid, Kind.COMMAND, link.id)
+        if request is None:
+            self._journal.counters["replies_unasked"] += 1
+        elif request.optional:
+            self._requests.forget(request)
+            self._on_probe(link, payload.result)
+        elif payload.result != EACCES and self._quorum.doubts(link.id, request):
+            self._journal.counters["replies_without_quorum"] += 1
+            del request.sent[link.id]
+        else:
+            when = self._when_sent(request, link)
+            self._requests.forget(request)
+            self._answered_by(link, request)
+            reply = CommandReply(payload.result, payload.text, message.data, self._now, when)
+            self._events.append(Answered(tuple(request.waiters), reply))
+
+    def _on_probe(self, link: Link, result: int) -> None:
+        if self._caps.probed == FIRST_PROBE:
+            self._quorum.probed(denied=result == EACCES)
+            self._send_commands()
+        current = self._links.current
+        probe = Probe(link.id, self._now.mono, result)
+        self._caps.probe_answered(probe, current.id if current is not None else None)
+
+    def _on_version(self, link: Link, message: Message, payload: mon.MMonGetVersionReply) -> None:
+        request = self._requests.answered(message.tid or payload.handle, Kind.VERSION, link.id)
         if request is None:
             self._journal.counters["replies_unasked"] += 1
             return
-        if request.optional:
-            current = self._links.current
-            probe = Probe(link.id, self._now.mono, payload.result)
-            self._caps.probe_answered(probe, current.id if current is not None else None)
-        else:
-            self._answered_by(link, request)
-        if request.waiters:
-            reply = CommandReply(payload.result, payload.text, message.data, self._now)
-            self._events.append(Answered(tuple(request.waiters), reply))
+        self._quorum.answered(self._when_sent(request, link))
+        self._answered_by(link, request)
+        self._send_commands()
+
+    def _send_commands(self) -> None:
+        """Send what waits for the next proof, and what a monitor without quorum answered."""
+        links = [link.id for link in self._outbox.open_links()]
+        proof = self._quorum.ask(links, self._now.mono)
+        self._outbox.commands(proof, self._quorum.commands(), self._now)
+
+    def _when_sent(self, request: Request, link: Link) -> Stamp:
+        """Return when this request left for this monitor."""
+        ago = self._now.mono - request.sent[link.id]
+        return Stamp(self._now.mono - ago, self._now.wall - ago)
 
     def _answered_by(self, link: Link, request: Request) -> None:
         """Who answers what the current monitor left unanswered is the session now."""
@@ -508,13 +544,14 @@ class MonSession:
         return mon.MStatfs(fsid, self._following.statfs_pool())
 
     def _on_statfs(self, link: Link, tid: int, payload: mon.MStatfsReply) -> None:
-        request = self._requests.answered(tid, Kind.STATFS)
+        request = self._requests.answered(tid, Kind.STATFS, link.id)
         if request is None:
             self._journal.counters["replies_unasked"] += 1
             return
         self._following.check_fsid_bytes(payload.fsid)
         self._journal.counters["statfs"] += 1
         self._caps.statfs_denied = False
+        self._quorum.answered(self._when_sent(request, link))
         if link is not self._links.current:
             self._answered_by(link, request)
         record = self._space.take(payload, self._following.statfs_pool(), request.asked or self._now, self._now)
@@ -605,4 +642,5 @@ class MonSession:
             counters=dict(self._journal.counters),
             history=tuple(self._journal.history),
             my_addr=current.my_addr if current is not None else None,
+            quorum_at=self._quorum.proven,
         )

@@ -5,9 +5,10 @@ A snapshot is made whole and never edited; maps in it are kept as received and d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,9 @@ class Stamp(NamedTuple):
 
     mono: float
     wall: float
+
+
+NEVER: Final = Stamp(-math.inf, -math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +132,22 @@ class Snapshot:
     counters: Mapping[str, int]
     history: tuple[SessionChange, ...]  # the last few, oldest first
     my_addr: EntityAddr | None = None  # our own address as the monitor we are with sees it
+    quorum_at: Stamp | None = None
+    """When the newest answered question that only a quorum answers was asked, None before the first.
+
+    Stays None where the key's caps cover neither MMonGetVersion nor a statfs.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class CommandReply:
-    """What a monitor answered to one command.  `result` is 0 or a negative errno."""
+    """What a monitor in quorum answered to one command.  `result` is 0 or a negative errno.
+
+    The answer is no older than `asked`, and neither is `quorum_at` of the snapshot (if the caps cover a proof).
+    """
 
     result: int
     text: str
     data: bytes
     at: Stamp
+    asked: Stamp = NEVER  # when it left for the monitor that answered

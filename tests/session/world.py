@@ -6,7 +6,7 @@ The monitors are the embedded ones (cephmonfs.demo).  Each is in one of these co
     DEAD         nobody listens: connects are refused
     FROZEN       TCP works (the kernel does that), the process does nothing; thawed, it does what was held up
     UNREACHABLE  packets are lost: connects do not even fail
-    UNREADABLE   out of quorum: opens sessions and answers commands, keeps a statfs until it is UP again
+    UNREADABLE   out of quorum: opens sessions and answers commands; keeps what only a quorum answers until it is UP
     MUTE         lets everybody in and answers nothing but keepalives
 """
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cephmonfs.messages.message import Payload
 
 LATE = 0.3
+QUORUM_ONLY = (MsgType.STATFS_REPLY, MsgType.MON_GET_VERSION_REPLY)
 WALL = 1_800_000_000.0
 _PEER = EntityAddr.of("127.0.0.1", 1, AddrType.MSGR2)
 
@@ -316,7 +317,7 @@ class World:
         assert payload is not None
         self.received.append((conn.rank, payload))
         for answer in conn.session.handle(message, self.wall):
-            if self.condition[conn.rank] is Is.UNREADABLE and answer.type == MsgType.STATFS_REPLY:
+            if self.condition[conn.rank] is Is.UNREADABLE and answer.type in QUORUM_ONLY:
                 conn.kept.append(answer)
             else:
                 self._send(conn, answer)
@@ -363,13 +364,15 @@ def statfs_reply(world: World, message: Message, *, version: int, kb_used: int =
     return to_message(mon.MStatfsReply(world.cluster.fsid.bytes, version, stats), message.tid)
 
 
-def caps(*, statfs: bool, maps_too: bool) -> object:
+def caps(*, statfs: bool, maps_too: bool, version: bool = True) -> object:
     """A key whose caps do not cover the maps, or nothing at all: silence, and commands are refused."""
 
     def reply(world: World, rank: int, message: Message) -> Iterable[Message]:
         if message.type == MsgType.STATFS_REPLY and not statfs:
             return ()
         if message.type in (MsgType.OSD_MAP, MsgType.MDS_MAP, MsgType.FS_MAP, MsgType.MGR_MAP) and not maps_too:
+            return ()
+        if message.type == MsgType.MON_GET_VERSION_REPLY and not version:
             return ()
         if message.type == MsgType.MON_COMMAND_ACK:
             return (to_message(mon.MMonCommandAck(EACCES, "access denied", ()), message.tid),)

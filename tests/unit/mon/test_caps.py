@@ -10,7 +10,7 @@ from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps, Probe
 from cephmonfs.mon.following import Following
 from cephmonfs.mon.journal import Journal
 from cephmonfs.mon.link import EACCES
-from cephmonfs.mon.requests import Kind, Request, Requests
+from cephmonfs.mon.requests import Request, Requests
 from cephmonfs.mon.space import Space
 from tests.unit.mon.fakes import WHO, at
 
@@ -39,7 +39,8 @@ def test_one_probe_at_a_time() -> None:
     assert probe is not None
     assert probe.optional
     assert caps.ask(SECOND_PROBE, 0.0) is None
-    assert requests.answered(probe.tid, Kind.COMMAND) is probe
+    assert caps.probed == FIRST_PROBE
+    requests.forget(probe)
     assert caps.ask(SECOND_PROBE, 0.0) is not None
 
 

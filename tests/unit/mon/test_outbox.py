@@ -54,9 +54,17 @@ def test_before_the_first_monmap_nothing_leaves() -> None:
 
 def test_a_statfs_of_a_file_system_waits_for_its_maps() -> None:
     scene = Scene(fs="cephfs")
-    statfs, command = (scene.requests.add(kind, MStatfs, 1.0) for kind in (Kind.STATFS, Kind.COMMAND))
+    statfs, version = (scene.requests.add(kind, MStatfs, 1.0) for kind in (Kind.STATFS, Kind.VERSION))
     scene.outbox.everything(scene.current, at(1.0))
-    assert (statfs.sends, command.sends) == (0, 1)
+    assert (statfs.sends, version.sends) == (0, 1)
+
+
+def test_a_command_does_not_leave_with_everything_else() -> None:
+    scene = Scene()
+    command = scene.requests.add(Kind.COMMAND, MStatfs, 1.0)
+    probe = scene.requests.add(Kind.COMMAND, MStatfs, 1.0, optional=True)
+    scene.outbox.everything(scene.current, at(1.0))
+    assert (command.sends, probe.sends) == (0, 1)
 
 
 def test_subscriptions() -> None:

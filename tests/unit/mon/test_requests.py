@@ -28,7 +28,7 @@ def test_callers_join_only_a_request_that_has_not_left() -> None:
     assert none is None
     later, _ = requests.join_statfs(make, 0.2)
     assert len(requests.pending()) == 1  # one on the wire
-    answered = requests.answered(request.tid, Kind.STATFS)
+    answered = requests.answered(request.tid, Kind.STATFS, 1)
     assert answered is request
     assert list(request.waiters) == [first, second]
     following = requests.next_statfs(make, 0.3)
@@ -44,13 +44,17 @@ def test_nobody_waiting_means_no_next_request() -> None:
     assert requests.empty
 
 
-def test_a_reply_of_another_kind_or_tid_is_not_ours() -> None:
+def test_a_reply_of_another_kind_or_tid_or_monitor_is_not_ours() -> None:
     requests = Requests()
     request = requests.add(Kind.COMMAND, make, 0.0)
-    assert requests.answered(request.tid, Kind.STATFS) is None
-    assert requests.answered(request.tid + 1, Kind.COMMAND) is None
-    assert requests.answered(request.tid, Kind.COMMAND) is request
-    assert requests.answered(request.tid, Kind.COMMAND) is None
+    assert requests.answered(request.tid, Kind.COMMAND, 1) is None  # it has not left
+    sent(request)
+    assert requests.answered(request.tid, Kind.STATFS, 1) is None
+    assert requests.answered(request.tid + 1, Kind.COMMAND, 1) is None
+    assert requests.answered(request.tid, Kind.COMMAND, 2) is None
+    assert requests.get(request.tid, Kind.COMMAND, 1) is request
+    assert requests.answered(request.tid, Kind.COMMAND, 1) is request
+    assert requests.answered(request.tid, Kind.COMMAND, 1) is None
 
 
 def test_giving_up_forgets_a_command_but_not_a_statfs() -> None:
