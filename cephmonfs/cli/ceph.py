@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
-import json
 import os
 import shlex
 import sys
@@ -22,7 +21,9 @@ from cephmonfs.cli.asking import configure, parser, run, run_trio, say, session
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.session import first_of, timeout_sentence
 from cephmonfs.config.monaddr import parse_targets
-from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, NoData, RequestTimeout
+from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout
+from cephmonfs.model import descriptions
+from cephmonfs.wire.text import lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,9 +107,9 @@ async def _ask(config: MountConfig, words: list[str], wanted: str | None, out_fi
             await client.wait_open()
         if scope.cancelled_caught:
             raise RequestTimeout(timeout_sentence(client.snapshot(), prepared, client.resolve_error))
-        descriptions = await _command(client, {"prefix": "get_command_descriptions", "format": "json"})
+        answer = await _command(client, {"prefix": "get_command_descriptions", "format": "json"})
         try:
-            request = find(parse_descriptions(descriptions.data), words)
+            request = find(parse_descriptions(answer.data), words)
         except NoSuchCommandError as exc:
             return _refuse(str(exc))
         if wanted is not None:
@@ -129,10 +130,10 @@ def _print(reply: CommandReply, wanted: str | None, out_file: str | None) -> int
         print(flush=True)  # as ceph does, even before no answer: readers of old skip a first line
     if reply.result < 0:
         name = errno.errorcode.get(-reply.result, str(-reply.result))
-        print(f"Error {name}: {reply.text}", file=sys.stderr)
+        print(f"Error {name}: {lines(reply.text)}", file=sys.stderr)
         return min(-reply.result, 255)
     if reply.text:
-        print(reply.text, file=sys.stderr)
+        print(lines(reply.text), file=sys.stderr)
     if out_file and out_file != "-":
         with open(out_file, "wb") as file:
             file.write(reply.data)
@@ -222,36 +223,14 @@ class Description:
 
 def parse_descriptions(data: bytes) -> list[Description]:
     """Read the answer to get_command_descriptions; entries of another shape are left out."""
-    try:
-        entries = json.loads(data)
-    except ValueError as exc:
-        raise NoData(f"the monitors' description of their commands is no JSON: {exc}") from exc
-    if not isinstance(entries, dict):
-        raise NoData("the monitors' description of their commands is no JSON object")
-    return [found for entry in entries.values() if (found := _description(entry)) is not None]
-
-
-def _description(entry: object) -> Description | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("sig"), list):
-        return None
-    prefix: list[str] = []
-    arguments: list[Argument] = []
-    for part in entry["sig"]:
-        if isinstance(part, str) and not arguments:
-            prefix += part.split()
-        elif isinstance(part, dict):
-            arguments.append(
-                Argument(
-                    str(part.get("name", "")),
-                    str(part.get("type", "")),
-                    str(part.get("req", True)).lower() == "false",
-                    part.get("n") == "N",
-                    tuple(str(part.get("strings", "")).split("|")) if part.get("strings") else (),
-                )
-            )
-        else:
-            return None
-    return Description(tuple(prefix), tuple(arguments), entry.get("perm") == "r") if prefix else None
+    return [
+        Description(
+            told.prefix,
+            tuple(Argument(a.name, a.type, a.optional, a.many, a.choices) for a in told.arguments),
+            told.permission == "r",
+        )
+        for told in descriptions.parse_descriptions(data)
+    ]
 
 
 def find(descriptions: Sequence[Description], words: Sequence[str]) -> dict[str, Any]:

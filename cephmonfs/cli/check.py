@@ -22,8 +22,9 @@ from cephmonfs.config import srv
 from cephmonfs.config.monaddr import MonTarget, on_v2, targets_for_mode
 from cephmonfs.errors import CephMonFSError, ConfigError, NotPermitted, RequestTimeout, SessionLost
 from cephmonfs.fs.tree import ROWS
-from cephmonfs.fs.view import Health, Quorum, mapping_of
 from cephmonfs.model.entity import EntityAddr
+from cephmonfs.model.health import Health
+from cephmonfs.model.quorum import Quorum
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import Phase, key_type_refused
 from cephmonfs.runtime.configured import session_config
@@ -479,7 +480,7 @@ def _cluster_state(report: Report, replies: dict[str, Any], monmap: MonMap) -> Q
     quorum = None
     if (reply := replies.get("quorum_status")) is not None and reply.result == 0:
         try:
-            quorum = Quorum(_object(reply.data))
+            quorum = Quorum.parse(reply.data)
         except CephMonFSError:
             quorum = None
     if quorum is not None:
@@ -491,23 +492,23 @@ def _cluster_state(report: Report, replies: dict[str, Any], monmap: MonMap) -> Q
         else:
             report.add("quorum", OK, text)
     if (reply := replies.get("health")) is not None and reply.result == 0:
-        health = Health(_object(reply.data))
-        checks = "; ".join(message for _, message in health.checks.values())
-        report.add("health", OK if health.status == "HEALTH_OK" else NOTE, f"{health.status} {checks}".strip())
-        report.facts["health"] = health.status
-        for code, (_, message) in health.checks.items():
-            if code == "MON_CLOCK_SKEW":
-                report.add("clock", FAULT, f"the monitors disagree about the time: {message}", "ceph time-sync-status")
+        _cluster_health(report, reply.data)
     return quorum
 
 
-def _object(data: bytes) -> Any:
-    import json
-
+def _cluster_health(report: Report, answer: bytes) -> None:
     try:
-        return mapping_of(json.loads(data))
-    except ValueError:
-        return {}
+        health = Health.parse(answer)
+    except CephMonFSError as exc:
+        report.add("health", NOTE, f"unknown: {exc}")
+        return
+    checks = "; ".join(check.summary for check in health.checks)
+    report.add("health", OK if health.status == "HEALTH_OK" else NOTE, f"{health.status} {checks}".strip())
+    report.facts["health"] = health.status
+    for check in health.checks:
+        if check.code == "MON_CLOCK_SKEW":
+            text = f"the monitors disagree about the time: {check.summary}"
+            report.add("clock", FAULT, text, "ceph time-sync-status")
 
 
 def _facts(one: Probe, monmap: MonMap | None, quorum: Quorum | None) -> dict[str, object]:

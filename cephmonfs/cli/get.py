@@ -68,6 +68,6 @@ async def _print(reader: Reader, node: Node) -> None:
 
 
 def _write(content: str | bytes) -> None:
-    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()

@@ -10,7 +10,6 @@ as old as it is and the next opener asks.  A wait that was under way ends late b
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeou
 from cephmonfs.fs.slots import wake_gently
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from cephmonfs.fs.settings import FsSettings
     from cephmonfs.fs.slots import WaitSlots
@@ -299,14 +298,3 @@ class CommandCache:
             dropped, _ = self._kept.popitem(last=False)
             self._entries[dropped].reply = None
             self._entries[dropped].asked = float("-inf")
-
-
-def parse_json(reply: CommandReply) -> Mapping[str, object]:
-    """Read a reply that is a JSON object; anything else is NoData."""
-    try:
-        value = json.loads(reply.data)
-    except (ValueError, RecursionError) as exc:  # nested a hundred thousand deep is no answer either
-        raise NoData(f"the monitor's reply is not JSON: {exc}") from exc
-    if not isinstance(value, dict):
-        raise NoData("the monitor's reply is no JSON object")
-    return value

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import NoData
 from cephmonfs.fs.commands import Command
+from cephmonfs.model.descriptions import parse_descriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from cephmonfs.model.descriptions import CommandDescription
 
 # Flags of MonCommand, Ceph v20.2.4: src/mon/MonCommand.h.
 _NOFORWARD: Final = 1 << 0
@@ -29,16 +30,13 @@ _BINARY: Final = frozenset({"getmap", "getcrushmap"})  # last words whose answer
 _MAX: Final = 5000  # commands; Tentacle describes 700
 
 
-def described(descriptions: Mapping[str, object]) -> list[Command]:
+def described(answer: bytes) -> list[Command]:
     """Return the commands that read only, need no argument, and are the monitor's own, in both formats."""
     found: dict[Command, None] = {}
-    for entry in list(descriptions.values())[:_MAX]:
-        if not isinstance(entry, dict):
+    for description in parse_descriptions(answer)[:_MAX]:
+        if not _reads_only(description) or not all(argument.optional for argument in description.arguments):
             continue
-        words = _words(entry)
-        if words is None or not _reads_only(entry, words):
-            continue
-        found.update(dict.fromkeys(forms(words)))
+        found.update(dict.fromkeys(forms(" ".join(description.prefix))))
     if not found:
         raise NoData("the monitors describe no command that we could show")
     return list(found)
@@ -55,33 +53,12 @@ def is_binary(words: str) -> bool:
     return words.split()[-1] in _BINARY
 
 
-def _words(entry: Mapping[str, object]) -> str | None:
-    """Return the words of a command that needs no argument, None for another."""
-    signature = entry.get("sig")
-    if not isinstance(signature, list):
-        return None
-    words = list(_literals(signature))
-    optional = all(isinstance(part, str) or _is_optional(part) for part in signature)
-    return " ".join(words) if words and optional else None
-
-
-def _literals(signature: list[object]) -> Iterator[str]:
-    for part in signature:
-        if not isinstance(part, str):
-            return
-        yield from part.split()
-
-
-def _is_optional(part: object) -> bool:
-    return isinstance(part, dict) and str(part.get("req", True)).lower() == "false"
-
-
-def _reads_only(entry: Mapping[str, object], words: str) -> bool:
-    flags = entry.get("flags", 0)
-    if not isinstance(flags, int) or flags & (_MGR | _OBSOLETE):
+def _reads_only(description: CommandDescription) -> bool:
+    flags, first = description.flags, description.prefix[0]
+    if flags < 0 or flags & (_MGR | _OBSOLETE):
         return False
-    if flags & _TELL == _TELL and words not in _TELL_ANSWERED:
+    if flags & _TELL == _TELL and " ".join(description.prefix) not in _TELL_ANSWERED:
         return False
-    if entry.get("module") in _SECRETIVE or words.split()[0] in _SECRETIVE:
+    if description.module in _SECRETIVE or first in _SECRETIVE:
         return False
-    return entry.get("perm") in ("r", "")
+    return description.permission in ("r", "")

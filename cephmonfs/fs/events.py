@@ -190,7 +190,7 @@ class Observer:
         except CephMonFSError:
             return
         status = "HEALTH_UNKNOWN" if view.health_stale else health.status
-        checks = tuple(health.checks)
+        checks = tuple(check.code for check in health.checks)
         if (status, checks) != (self._health, self._checks):
             yield {"event": "health", "old": self._health or None, "new": status, "checks": list(checks)}
         self._health, self._checks = status, checks

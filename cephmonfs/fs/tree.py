@@ -122,7 +122,7 @@ def _command_rows(view: View) -> Sequence[Row]:
     """Return a row for each command that the monitors describe."""
     reply = view.commands.reply(DESCRIPTIONS)
     return view.memo.get(
-        "ceph/", reply, lambda: [_command_row(command) for command in described.described(view.json(DESCRIPTIONS))]
+        "ceph/", reply, lambda: [_command_row(command) for command in view.answer(DESCRIPTIONS, described.described)]
     )
 
 
@@ -271,7 +271,7 @@ class Node:
             return text
         if self.row.kind is Kind.VALUE:
             text += "\n"
-        return text.encode("utf-8", "surrogateescape")
+        return text.encode("utf-8", "replace")  # what a cluster says has no surrogates any more; a path of ours may
 
     def key(self, view: View) -> object:
         """Return a value that is equal as long as nothing new has arrived for this file."""
@@ -401,10 +401,10 @@ class Tree:
 
 def safe_name(name: str) -> str:
     """Make a name from the cluster fit to be a file name: not hidden, no path, printable, not too long."""
-    text = "".join("_" if char == "/" or ord(char) < 32 or ord(char) == 127 else char for char in name)
+    text = "".join("_" if char == "/" or not char.isprintable() else char for char in name)
     if not text or text.startswith("."):
         text = "_" + text[1:]
-    raw = text.encode("utf-8", "surrogateescape")
+    raw = text.encode()
     if len(raw) <= NAME_MAX:
         return text
     return raw[: NAME_MAX - 4].decode("utf-8", "ignore")  # leaves room to tell it from others

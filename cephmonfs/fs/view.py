@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from cephmonfs.errors import NoData, NotPermitted
 from cephmonfs.fs import commands
 from cephmonfs.fs.capacity_ring import CapacityRing
-from cephmonfs.fs.commands import CommandCache, parse_json
+from cephmonfs.fs.commands import CommandCache
 from cephmonfs.fs.events import EventRing
 from cephmonfs.fs.slots import WaitSlots
 from cephmonfs.fs.statfsgate import StatfsGate
 from cephmonfs.model.fsmap import FSMap
+from cephmonfs.model.health import Health
 from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.model.placement import Placement
+from cephmonfs.model.quorum import Quorum
 from cephmonfs.wire.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -188,15 +191,18 @@ class View:
             raise NoData("no monitor has answered a statfs yet")
         return self.snapshot.statfs
 
-    def json(self, command: commands.Command) -> Mapping[str, object]:
-        """Return the answer of a command with a JSON object."""
+    def answer(self, command: commands.Command, parse: Callable[[bytes], T]) -> T:
+        """Return what `parse` makes of the last answer to a command, whatever its age; each answer is parsed once."""
         reply = self.commands.reply(command)
-        return self.memo.get(command, reply, lambda: parse_json(reply))
+        found = self.memo.get((command, parse), reply, lambda: _parsed(parse, reply.data))
+        if isinstance(found, _Unreadable):
+            raise NoData(found.reason)
+        return found
 
     @property
     def health(self) -> Health:
         """The last health report, whatever its age."""
-        return Health(self.json(commands.HEALTH))
+        return self.answer(commands.HEALTH, Health.parse)
 
     @property
     def health_stale(self) -> bool:
@@ -210,7 +216,21 @@ class View:
     @property
     def quorum(self) -> Quorum:
         """The last word about the quorum."""
-        return Quorum(self.json(commands.QUORUM))
+        return self.answer(commands.QUORUM, Quorum.parse)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Why an answer could not be parsed: kept, so that a bad answer is not parsed at each open."""
+
+    reason: str
+
+
+def _parsed(parse: Callable[[bytes], T], data: bytes) -> T | _Unreadable:
+    try:
+        return parse(data)
+    except NoData as exc:
+        return _Unreadable(str(exc))
 
 
 class Views:
@@ -241,38 +261,3 @@ class Views:
             self.began,
             self.capacity,
         )
-
-
-class Health:
-    """Reads `ceph health -f json`; odd input gives less, not an error."""
-
-    def __init__(self, report: Mapping[str, object]) -> None:
-        self.status = text_of(report.get("status")) or "HEALTH_UNKNOWN"
-        self.checks: dict[str, tuple[str, str]] = {}  # code -> severity, message
-        for code, check in mapping_of(report.get("checks")).items():
-            fields = mapping_of(check)
-            summary = mapping_of(fields.get("summary"))
-            self.checks[code] = (text_of(fields.get("severity")), text_of(summary.get("message")))
-
-
-class Quorum:
-    """Reads `ceph quorum_status -f json`."""
-
-    def __init__(self, report: Mapping[str, object]) -> None:
-        names = report.get("quorum_names")
-        if not isinstance(names, list):
-            raise NoData("quorum_status names no quorum")
-        self.names = tuple(str(name) for name in names)
-        ranks = report.get("quorum")
-        self.ranks = [rank for rank in ranks if isinstance(rank, int)] if isinstance(ranks, list) else None
-        self.leader = text_of(report.get("quorum_leader_name"))
-
-
-def mapping_of(value: object) -> Mapping[str, object]:
-    """Return a JSON object, or an empty one for anything else."""
-    return value if isinstance(value, dict) else {}
-
-
-def text_of(value: object) -> str:
-    """Return a JSON string, or an empty one for anything else."""
-    return value if isinstance(value, str) else ""

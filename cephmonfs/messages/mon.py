@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from cephmonfs.messages.message import MsgType
 from cephmonfs.model.statfs import Statfs
-from cephmonfs.wire import limits
 from cephmonfs.wire.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -428,7 +427,7 @@ class MMonCommand:
         """Read the front."""
         decode_paxos(cur)
         fsid = cur.raw(16)
-        return cls(fsid, cur.items(lambda c: c.text(limits.MAX_STRING), each=4))
+        return cls(fsid, cur.items(Cursor.lines, each=4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,8 +456,8 @@ class MMonCommandAck:
     def decode(cls, cur: Cursor, version: int) -> MMonCommandAck:
         """Read the front."""
         decode_paxos(cur)
-        result, text = cur.s32(), cur.text(limits.MAX_STRING)
-        return cls(result, text, cur.items(lambda c: c.text(limits.MAX_STRING), each=4))
+        result, text = cur.s32(), cur.lines()
+        return cls(result, text, cur.items(Cursor.lines, each=4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,4 +479,4 @@ class MConfig:
     @classmethod
     def decode(cls, cur: Cursor, version: int) -> MConfig:
         """Read the front."""
-        return cls(cur.mapping(Cursor.text, lambda c: c.text(limits.MAX_STRING), each=8))
+        return cls(cur.mapping(Cursor.text, Cursor.lines, each=8))

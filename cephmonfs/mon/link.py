@@ -26,6 +26,7 @@ from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.v1 import ConnectionV1
 from cephmonfs.msgr.v2 import REVISION_1, ConnectionV2
 from cephmonfs.wire.cursor import Cursor, Utime
+from cephmonfs.wire.text import one_line
 
 if TYPE_CHECKING:
     from cephmonfs.auth.envelope import RandomBytes
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 EPERM: Final = -1
 EACCES: Final = -13
 EOPNOTSUPP: Final = -95
-_LONGEST_SENTENCE: Final = 1000
 
 
 class Phase(StrEnum):
@@ -240,12 +240,7 @@ class Link:
         """One sentence that names the monitor, its address, the phase and the reason."""
         name = self.candidate.name
         where = f"monitor {name} at {self.candidate.addr}" if name else f"monitor {self.candidate.addr}"
-        return printable(f"{where}: {self.phase}: {reason}")
-
-
-def printable(text: str) -> str:
-    """Make one line without commands to a terminal: parts are what a monitor sent, or who says that he is one."""
-    return "".join(char if char.isprintable() else "?" for char in text[:_LONGEST_SENTENCE])
+        return one_line(f"{where}: {self.phase}: {reason}")
 
 
 def refusal(who: Identity, event: events.AuthRefused, ciphers: tuple[int, ...] = ()) -> CephMonFSError:

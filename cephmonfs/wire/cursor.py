@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cephmonfs.errors import DecodeError, UnknownEncoding
 from cephmonfs.wire import limits
+from cephmonfs.wire.text import lines, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,8 +156,12 @@ class Cursor:
         return self.raw(self._length(limit))
 
     def text(self, limit: int = limits.MAX_NAME) -> str:
-        """Read a string; bytes that are not UTF-8 are replaced, never an error."""
-        return self.blob(limit).decode("utf-8", "replace")
+        """Read a name or another text of one line, and make it printable (wire/text.py); never an error."""
+        return printable(self.blob(limit).decode("utf-8", "replace"), limit)
+
+    def lines(self, limit: int = limits.MAX_STRING) -> str:
+        """Read a text that may have several lines, and make it printable but for those."""
+        return lines(self.blob(limit).decode("utf-8", "replace"), limit)
 
     def count(self, each: int, limit: int = limits.MAX_MAP_ITEMS) -> int:
         """Read a le32 count of items of at least `each` bytes; one the rest cannot hold is refused."""

@@ -321,9 +321,9 @@ async def test_names_that_are_no_names() -> None:
 
 async def test_an_error_text_is_one_line() -> None:
     """What a stranger writes goes into a log and to a terminal only as printable characters, and not much of it."""
-    from cephmonfs.mon.link import printable
+    from cephmonfs.wire.text import one_line
 
-    text = printable("evil\n<3>fake line\x1b[2J\x07\u202e" + "x" * 100000)
+    text = one_line("evil\n<3>fake line\x1b[2J\x07\u202e" + "x" * 100000)
     assert text.isprintable()
     assert len(text) <= 1000
     async with attacked(fm.Wire(Piece.BANNER, lambda _: b"\x1b[2J\nroot: all is well\n")) as attack:
@@ -559,18 +559,15 @@ async def test_faults_make_a_monitor_wait() -> None:
 def test_json_that_is_not_what_it_should_be(data: bytes) -> None:
     """Answers of commands are read as JSON without trust in their shape."""
     from cephmonfs.errors import NoData
-    from cephmonfs.fs.commands import parse_json
     from cephmonfs.fs.described import described
-    from cephmonfs.fs.view import Health, Quorum
-    from cephmonfs.mon.snapshot import CommandReply
+    from cephmonfs.model.df import Df, parse_odd_objects
+    from cephmonfs.model.health import Health
+    from cephmonfs.model.metadata import parse_metadata
+    from cephmonfs.model.quorum import Quorum
 
-    try:
-        value = parse_json(CommandReply(0, "", data, Stamp(0.0, 0.0)))
-    except NoData:
-        return
-    for read in (Health, Quorum, described):
+    for read in (Health.parse, Quorum.parse, Df.parse, parse_odd_objects, parse_metadata, described):
         try:
-            read(value)
+            read(data)
         except NoData:
             pass
 

@@ -109,4 +109,4 @@ def test_T10_commands_are_chosen_from_those_that_read() -> None:
         "good": entry(["health"]),
         "junk": 7,
     }
-    assert {command.words for command in described(evil)} == {"health"}
+    assert {command.words for command in described(json.dumps(evil).encode())} == {"health"}

@@ -11,7 +11,6 @@ changes.
 from __future__ import annotations
 
 import json
-import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +21,7 @@ from cephmonfs.fs.commands import DF_DETAIL, HEALTH, QUORUM
 from cephmonfs.fs.render import numbers
 from cephmonfs.fs.render.dashboard_style import CSS
 from cephmonfs.fs.render.html import Html, el, join
-from cephmonfs.fs.view import mapping_of, text_of
+from cephmonfs.model.df import Df
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.mdsmap import STATE_ACTIVE, state_name
 from cephmonfs.model.osdmap import POOL_ERASURE
@@ -102,7 +101,7 @@ def dashboard(view: View) -> str:
 
 def _filled(page: str) -> str:
     """Add empty lines up to a power of two."""
-    size = len(page.encode("utf-8", "surrogateescape"))
+    size = len(page.encode("utf-8", "replace"))
     return page + "\n" * (max(_SIZE_MIN, 1 << (size - 1).bit_length()) - size)
 
 
@@ -167,10 +166,10 @@ def _health(view: View) -> Html:
     at = view.commands.at(HEALTH)
     if view.health_stale and at is not None:
         parts.append(el("p", f"It was {health.status}, {numbers.age(view.age_s(at))} ago:", class_="soft"))
-    shown = list(health.checks.items())
+    shown = health.checks
     items = [
-        el("li", el("b", code, class_="bad" if severity == "HEALTH_ERR" else "warn"), message)
-        for code, (severity, message) in shown[:_CHECKS]
+        el("li", el("b", check.code, class_="bad" if check.severity == "HEALTH_ERR" else "warn"), check.summary)
+        for check in shown[:_CHECKS]
     ]
     if len(shown) > _CHECKS:
         items.append(el("li", f"and {len(shown) - _CHECKS} more", class_="soft"))
@@ -372,18 +371,13 @@ def _mds_tone(state: int) -> str:
 
 def _pools(view: View) -> Html:
     known = {id: (view.osdmap.pool_names.get(id, ""), pool) for id, pool in view.osdmap.pools.items()}
-    stats: dict[int, Mapping[str, object]] = {}
+    stats: Mapping[int, Mapping[str, float]] = {}
     try:
-        rows = view.json(DF_DETAIL).get("pools")
-        for row in rows if isinstance(rows, list) else []:
-            fields = mapping_of(row)
-            id = fields.get("id")
-            if isinstance(id, int):
-                stats[id] = mapping_of(fields.get("stats"))
+        stats = view.answer(DF_DETAIL, Df.parse).pools
         note = _ago(view, view.commands.at(DF_DETAIL))
     except CephMonFSError as exc:
         note = f"space unknown: {exc}"
-    order = sorted(known, key=lambda id: (-_int(stats.get(id, {}), "stored"), id))
+    order = sorted(known, key=lambda id: (-stats.get(id, {}).get("stored", 0), id))
     lines: list[Sequence[str]] = []
     for id in order[:_POOLS]:
         name, pool = known[id]
@@ -397,8 +391,8 @@ def _pools(view: View) -> Html:
         )
         ratio = numbers_.get("percent_used")
         used: str = ""
-        if isinstance(ratio, int | float):
-            used = join(_bar(float(ratio)), el("span", f"{ratio:.1%}", class_="soft num"))
+        if ratio is not None:
+            used = join(_bar(ratio), el("span", f"{ratio:.1%}", class_="soft num"))
         lines.append(
             (
                 str(id),
@@ -406,9 +400,9 @@ def _pools(view: View) -> Html:
                 kind,
                 ", ".join(pool.applications),
                 str(pool.pg_num),
-                f"{_int(numbers_, 'objects'):,}" if "objects" in numbers_ else "",
-                numbers.size(_int(numbers_, "stored")) if "stored" in numbers_ else "",
-                numbers.size(_int(numbers_, "max_avail")) if "max_avail" in numbers_ else "",
+                f"{numbers_['objects']:,.0f}" if "objects" in numbers_ else "",
+                numbers.size(int(numbers_["stored"])) if "stored" in numbers_ else "",
+                numbers.size(int(numbers_["max_avail"])) if "max_avail" in numbers_ else "",
                 used,
             )
         )
@@ -419,11 +413,6 @@ def _pools(view: View) -> Html:
     if len(order) > _POOLS:
         note = f"and {len(order) - _POOLS} more pools" + (f"; {note}" if note else "")
     return join(_table(heads, lines), el("p", note, class_="soft") if note else "")
-
-
-def _int(fields: Mapping[str, object], name: str) -> int:
-    value = fields.get(name)
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 # ---- ourselves
@@ -463,16 +452,16 @@ def _events(view: View) -> Html | None:
     items = []
     for line in reversed(lines[-_EVENTS:]):
         try:
-            event = mapping_of(json.loads(line))
+            event = json.loads(line)
         except ValueError:
             continue  # cut in two
-        time = text_of(event.get("time"))[11:19]
+        time = str(event.get("time"))[11:19]
         rest = ", ".join(
             _fact(key, value)
             for key, value in event.items()
             if key not in ("time", "seq", "event") and value not in ("", None, [])
         )
-        kind = text_of(event.get("event"))
+        kind = str(event.get("event"))
         items.append(el("li", el("b", f"{time}Z {kind}"), rest))
     return el("ul", *items) if items else None
 

@@ -12,7 +12,6 @@ Names of the mgr module: Ceph v16.2.15, src/pybind/mgr/prometheus/module.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
@@ -21,40 +20,21 @@ from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.commands import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS
 from cephmonfs.fs.statfsgate import BUCKETS_S
-from cephmonfs.fs.view import mapping_of, text_of
+from cephmonfs.model import df
+from cephmonfs.model.metadata import DaemonMetadata, parse_metadata
 from cephmonfs.model.osdmap import OSD_EXISTS, OSD_UP, POOL_ERASURE, WEIGHT_IN
 from cephmonfs.mon.snapshot import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from prometheus_client import Metric
 
-    from cephmonfs.fs.commands import Command
     from cephmonfs.fs.view import View
     from cephmonfs.model.osdmap import OSDMap, Pool
-    from cephmonfs.mon.snapshot import CommandReply, Stamp
+    from cephmonfs.mon.snapshot import Stamp
 
 _HEALTH_NUMBERS: Final = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
-_CLUSTER: Final = ("total_bytes", "total_used_bytes", "total_used_raw_bytes")
-_POOL: Final = (
-    "max_avail",
-    "avail_raw",
-    "stored",
-    "stored_raw",
-    "objects",
-    "dirty",
-    "quota_bytes",
-    "quota_objects",
-    "rd",
-    "rd_bytes",
-    "wr",
-    "wr_bytes",
-    "compress_bytes_used",
-    "compress_under_bytes",
-    "bytes_used",
-    "percent_used",
-)
 _OSD_FLAGS: Final = (
     "noup",
     "nodown",
@@ -66,7 +46,6 @@ _OSD_FLAGS: Final = (
     "noscrub",
     "nodeep-scrub",
 )
-_OBJECTS: Final = ("degraded", "misplaced", "unfound")
 
 COMMANDS: Final = (HEALTH, QUORUM, DF_DETAIL, STATUS, MON_METADATA)
 
@@ -152,7 +131,7 @@ class Page:
 
         family = Metric(name, text, kind)
         for values, value in samples:
-            family.add_sample(name + suffix, dict(zip(labels, map(_utf8, values), strict=True)), value)
+            family.add_sample(name + suffix, dict(zip(labels, values, strict=True)), value)
         if family.samples:
             self._families.append(family)
 
@@ -164,39 +143,12 @@ def _go(value: float) -> str:
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 
 
-def _utf8(text: str) -> str:
-    """Names come from the cluster, and may be no text at all."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def _young(view: View, stamp: Stamp | None) -> bool:
     """Tell whether what was true then may be shown as true now."""
     if stamp is None:
         return False
     age_s = view.age_s(stamp)
     return age_s <= view.settings.refresh or view.settings.stands_in(age_s)
-
-
-def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _numbers(fields: Mapping[str, object], names: Iterable[str]) -> dict[str, float]:
-    return {name: number for name in names if (number := _number(fields.get(name))) is not None}
-
-
-def _rows(view: View, command: Command) -> list[Mapping[str, object]]:
-    """Return the objects of an answer that is a JSON list; odd input gives fewer."""
-    reply = view.commands.reply(command)
-    return view.memo.get(command, reply, lambda: _parse_rows(reply))
-
-
-def _parse_rows(reply: CommandReply) -> list[Mapping[str, object]]:
-    try:
-        value = json.loads(reply.data)
-    except (ValueError, RecursionError):
-        return []
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 # ---- the cluster
@@ -212,11 +164,10 @@ def _health(view: View, page: Page) -> None:
         "ceph_health_detail",
         "healthcheck status by type (0=inactive, 1=active)",
         ("name", "severity"),
-        [((code, severity), 1) for code, (severity, _) in health.checks.items()],
+        [((check.code, check.severity), 1) for check in health.checks],
     )
-    slow = health.checks.get("SLOW_OPS", ("", "0"))[1].split()  # "42 slow ops, oldest one blocked for ..."
-    if slow and slow[0].isdecimal():
-        page.one("ceph_healthcheck_slow_ops", "OSD or Monitor requests taking a long time to process", int(slow[0]))
+    if slow_ops := health.slow_ops:
+        page.one("ceph_healthcheck_slow_ops", "OSD or Monitor requests taking a long time to process", slow_ops)
 
 
 def _quorum(view: View, page: Page) -> None:
@@ -246,14 +197,11 @@ def _capacity(view: View, page: Page) -> None:
 
 
 def _df(view: View, page: Page) -> None:
-    df = view.json(DF_DETAIL)
-    for name, value in _numbers(mapping_of(df.get("stats")), _CLUSTER).items():
+    told = view.answer(DF_DETAIL, df.Df.parse)
+    for name, value in told.cluster.items():
         page.one(f"ceph_cluster_{name}", f"DF {name}", value)
-    pools = df.get("pools")
-    rows = [mapping_of(pool) for pool in pools] if isinstance(pools, list) else []
-    stats = [(str(row.get("id")), _numbers(mapping_of(row.get("stats")), _POOL)) for row in rows]
-    for name in _POOL:
-        samples = [((id,), numbers[name]) for id, numbers in stats if name in numbers]
+    for name in df.POOL_NUMBERS:
+        samples = [((str(id),), numbers[name]) for id, numbers in told.pools.items() if name in numbers]
         # rd and wr only grow, and the mgr module calls them counters, but without the ending that a counter has to have
         add = page.untyped if name.startswith(("rd", "wr")) else page.gauge
         add(f"ceph_pool_{name}", f"DF pool {name}", ("pool_id",), samples)
@@ -263,25 +211,20 @@ def _status(view: View, page: Page) -> None:
     """Objects that are not as they should be: `ceph status` leaves out what is 0."""
     if not _young(view, view.commands.at(STATUS)):
         return
-    pgmap = mapping_of(view.json(STATUS).get("pgmap"))
-    if _number(pgmap.get("num_pgs")) is None:
-        return
-    for name in _OBJECTS:
-        count = _number(pgmap.get(f"{name}_objects")) or 0
+    for name, count in view.answer(STATUS, df.parse_odd_objects).items():
         page.one(f"ceph_num_objects_{name}", f"Number of {name} objects", count)
 
 
 def _monitors(view: View, page: Page) -> None:
     try:
-        told = {text_of(row.get("name")): row for row in _rows(view, MON_METADATA)}
+        told = view.answer(MON_METADATA, parse_metadata)
     except CephMonFSError:
         told = {}
     samples = []
     for mon in view.snapshot.mons:
-        row = told.get(mon.name, {})
-        host, version = text_of(row.get("hostname")), text_of(row.get("ceph_version"))
+        row = told.get(mon.name, DaemonMetadata("", ""))
         addr = mon.addrs.legacy_or_front.host
-        samples.append(((f"mon.{mon.name}", host, addr, str(mon.rank), version), 1))
+        samples.append(((f"mon.{mon.name}", row.hostname, addr, str(mon.rank), row.ceph_version), 1))
     labels = ("ceph_daemon", "hostname", "public_addr", "rank", "ceph_version")
     page.untyped("ceph_mon_metadata", "MON Metadata", labels, samples)
 

@@ -64,8 +64,8 @@ def _health(view: View) -> Iterator[str]:
     else:
         old = at is not None and view.age_s(at) > view.settings.refresh
         yield _row("health", health.status + (f" ({age})" if old else ""))
-    for code, (_, message) in list(health.checks.items())[:_CHECKS]:
-        yield from _wrapped("", f"{code}: {message}", 1)
+    for check in health.checks[:_CHECKS]:
+        yield from _wrapped("", f"{check.code}: {check.summary}", 1)
     if len(health.checks) > _CHECKS:
         yield _row("", f"and {len(health.checks) - _CHECKS} more")
 

@@ -9,10 +9,9 @@ import trio.testing
 
 from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeout
 from cephmonfs.fs import commands
-from cephmonfs.fs.commands import HEALTH, QUORUM, Command, CommandCache, parse_json
+from cephmonfs.fs.commands import HEALTH, QUORUM, Command, CommandCache
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import WaitSlots
-from cephmonfs.mon.snapshot import CommandReply, Stamp
 from tests.fuse.fake import FakeSource
 
 pytestmark = pytest.mark.trio
@@ -161,14 +160,6 @@ async def test_refresh_and_expire(autojump_clock: trio.testing.MockClock) -> Non
         cache.expire(QUORUM)
         await cache.ensure(HEALTH)
         assert source.asked["health"] == 2
-
-
-async def test_json_or_nothing() -> None:
-    at = Stamp(0, 0)
-    assert parse_json(CommandReply(0, "", b'\n{"a": 1}', at)) == {"a": 1}
-    for data in (b"", b"[1]", b"{", b"\xff\xfe"):
-        with pytest.raises(NoData):
-            parse_json(CommandReply(0, "", data, at))
 
 
 async def test_a_refusal_is_not_for_good(autojump_clock: trio.testing.MockClock) -> None:

@@ -48,8 +48,8 @@ HIDDEN = [
 ]
 
 
-def descriptions(*entries: object) -> dict[str, object]:
-    return {f"cmd{i:03}": value for i, value in enumerate(entries)}
+def descriptions(*entries: object) -> bytes:
+    return json.dumps({f"cmd{i:03}": value for i, value in enumerate(entries)}).encode()
 
 
 def test_what_is_shown() -> None:
@@ -70,8 +70,8 @@ def test_nothing_is_no_data() -> None:
         described(descriptions(*HIDDEN))
 
 
-def answer(value: object) -> CommandReply:
-    return CommandReply(0, "", json.dumps(value).encode(), Stamp(999.0, 1.0))
+def answer(data: bytes) -> CommandReply:
+    return CommandReply(0, "", data, Stamp(999.0, 1.0))
 
 
 def test_commands_become_files(view_of: Callable[..., View]) -> None:
@@ -101,7 +101,7 @@ def test_commands_become_files(view_of: Callable[..., View]) -> None:
 
 
 def test_without_a_description_there_is_no_list(view_of: Callable[..., View]) -> None:
-    for what in (NotPermitted("caps"), answer([]), answer({})):
+    for what in (NotPermitted("caps"), answer(b"[]"), answer(b"{}")):
         view = view_of(answers={DESCRIPTIONS: what})
         ceph = Tree().find("ceph", view)
         assert ceph is not None

@@ -89,7 +89,7 @@ def test_the_cluster(view_of: Callable[..., View]) -> None:
     found = parsed(view_of(answers=answers(), maps=recorded_maps()))
     assert value(found, "ceph_health_status") == 1
     assert value(found, "ceph_health_detail", name="SLOW_OPS", severity="HEALTH_WARN") == 1
-    assert value(found, "ceph_health_detail", name='ODD"\n\\', severity="HEALTH_ERR") == 1
+    assert value(found, "ceph_health_detail", name='ODD"?\\', severity="HEALTH_ERR") == 1
     assert value(found, "ceph_healthcheck_slow_ops") == 42
     quorum = [value(found, "ceph_mon_quorum_status", ceph_daemon=f"mon.{name}") for name in "abc"]
     assert quorum == [1, 0, 1]

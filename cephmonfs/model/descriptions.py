@@ -1,0 +1,73 @@
+"""`get_command_descriptions -f json`: what a monitor knows of its commands."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from cephmonfs.model.answer import Fields, parse_object
+
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")  # of all releases; a file name and a word of a terminal
+_MAX_WORDS: Final = 16  # the longest prefix has 6
+
+
+@dataclass(frozen=True, slots=True)
+class CommandArgument:
+    """One argument.  Ceph v16.2.15: src/pybind/ceph_argparse.py, argdesc."""
+
+    name: str
+    type: str  # CephInt, CephString, ...
+    optional: bool
+    many: bool
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDescription:
+    """One command."""
+
+    prefix: tuple[str, ...]  # the words it begins with
+    arguments: tuple[CommandArgument, ...]
+    permission: str  # "r", "rw", ..., "" for none; "?" where it is not told
+    module: str
+    flags: int  # MonCommand::FLAG_*; all ones where it is not a number
+
+
+def parse_descriptions(data: bytes) -> tuple[CommandDescription, ...]:
+    """Read the answer; entries of another shape are left out.  Raises NoData."""
+    entries = parse_object(data, "get_command_descriptions").items()
+    return tuple(found for _, entry in entries if (found := _description(entry)) is not None)
+
+
+def _description(entry: Fields) -> CommandDescription | None:
+    prefix: list[str] = []
+    arguments: list[CommandArgument] = []
+    for part in entry.parts("sig") or ():
+        if isinstance(part, Fields):
+            arguments.append(_argument(part))
+        elif arguments:
+            return None
+        else:
+            prefix += part.split()
+    if not 0 < len(prefix) <= _MAX_WORDS or not all(map(_WORD.fullmatch, prefix)):
+        return None
+    flags = entry.integer("flags") if entry.has("flags") else 0
+    return CommandDescription(
+        tuple(prefix),
+        tuple(arguments),
+        entry.name("perm") if entry.is_text("perm") else "?",
+        entry.name("module"),
+        -1 if flags is None else flags,
+    )
+
+
+def _argument(fields: Fields) -> CommandArgument:
+    required = fields.boolean("req")  # a boolean, or the word for it
+    return CommandArgument(
+        fields.name("name"),
+        fields.name("type"),
+        fields.name("req").lower() == "false" if required is None else not required,
+        fields.name("n") == "N",
+        tuple(fields.name("strings").split("|")) if fields.name("strings") else (),
+    )
