@@ -95,6 +95,10 @@ class NoData(CephMonFSError):
     """Nothing has arrived yet that this could be answered from."""
 
 
+class TooManyOpen(CephMonFSError):
+    """A user holds more open than his share: ENFILE."""
+
+
 class ConfigError(CephMonFSError):
     """An option, address, keyring or mount point: one line on stderr and a mount(8) exit status.
 

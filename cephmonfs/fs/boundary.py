@@ -27,6 +27,7 @@ _ERRNO: Final[tuple[tuple[type[Exception], int], ...]] = (
     (errors.AuthError, errno.EACCES),
     (errors.RequestTimeout, errno.ETIMEDOUT),
     (errors.SessionLost, errno.ETIMEDOUT),
+    (errors.TooManyOpen, errno.ENFILE),
     (trio.TooSlowError, errno.ETIMEDOUT),
     (errors.CephMonFSError, errno.EIO),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import NoData
-from cephmonfs.fs.commands import Command
+from cephmonfs.fs.answers import Command
 from cephmonfs.model.descriptions import parse_descriptions
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pyfuse3
 
 from cephmonfs.errors import CephMonFSError
-from cephmonfs.fs.handles import Rendering
+from cephmonfs.fs.renderings import is_heavy
 from cephmonfs.fs.tree import Kind
 
 if TYPE_CHECKING:
@@ -63,18 +63,21 @@ class Pollers:
         if handle.place is not None:
             return _READABLE if self._events.pending(handle.place) else 0
         if handle.node.row.kind is Kind.RING:
-            return _ALWAYS if handle.rendering.key == self._events.version else _ALWAYS | _CHANGED
+            return _ALWAYS if handle.key == self._events.version else _ALWAYS | _CHANGED
         key = handle.node.key(view)
-        if key == handle.rendering.key:
+        if key == handle.key:
             return _ALWAYS
-        if handle.node.row.kind is Kind.VALUE and _same_value(handle, view):
-            handle.rendering = Rendering(key, len(handle.content), handle.rendering.mtime, None)
+        if _is_same(handle, view):
+            handle.key = key
             return _ALWAYS
         return _ALWAYS | _CHANGED
 
 
-def _same_value(handle: Handle, view: View) -> bool:
+def _is_same(handle: Handle, view: View) -> bool:
+    """Tell whether it would still show the same: something came that changes nothing here."""
+    if handle.node.row.ages or is_heavy(handle.node, view):
+        return False
     try:
-        return handle.node.render(view) == handle.content
+        return handle.node.render(view) == handle.data
     except CephMonFSError:
         return False

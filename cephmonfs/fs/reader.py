@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from cephmonfs.errors import CephMonFSError, ConfigError
-from cephmonfs.fs.commands import DESCRIPTIONS
-from cephmonfs.fs.events import Observer
+from cephmonfs.fs.answers import DESCRIPTIONS
+from cephmonfs.fs.observer import Observer
 from cephmonfs.fs.tree import Kind, Node, Tree
 from cephmonfs.fs.view import Views
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cephmonfs.fs.logring import LogRing
     from cephmonfs.fs.settings import FsSettings
     from cephmonfs.fs.source import Source
+    from cephmonfs.fs.tree import Children
     from cephmonfs.mon.snapshot import Snapshot
 
 _MAPS: Final = frozenset({"monmap", "mdsmap", "fsmap", "osdmap", "mgrmap"})
@@ -33,7 +34,7 @@ class Reader:
         self.view = self._views.now  # the present moment
         self._gate = self._views.gate
         self._commands = self._views.commands
-        self._events = self._views.events
+        self._events = self._views.records.events
         self._observer = Observer()
         self._tree = Tree()
 
@@ -54,18 +55,18 @@ class Reader:
             node = found
         return node
 
-    async def children(self, node: Node) -> dict[str, Node]:
+    async def children(self, node: Node) -> Children:
         """Return what a directory holds, listed or not."""
         if node.row.grow is not None:
             await self._commands.ensure(DESCRIPTIONS)
         return self._tree.children(node, self.view())
 
-    async def listed(self, node: Node) -> dict[str, Node]:
+    async def listed(self, node: Node) -> Children:
         """Return what a directory lists."""
         children = await self.children(node)
         if node.row.grow is not None:
             await self._commands.prove([command for child in children.values() for command in child.row.commands])
-        return {name: child for name, child in children.items() if child.is_listed(self.view())}
+        return self._tree.listed(node, self.view())
 
     async def read(self, node: Node) -> bytes:
         """Return a file's content, as a mount would show it a moment after it was made.

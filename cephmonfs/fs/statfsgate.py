@@ -16,6 +16,7 @@ time for anything else.
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -23,6 +24,8 @@ import trio
 from cephmonfs.errors import CephMonFSError, RequestTimeout, SessionLost
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cephmonfs.fs.settings import FsSettings
     from cephmonfs.fs.slots import WaitSlots
     from cephmonfs.fs.source import Source
@@ -38,6 +41,15 @@ _GRACE_PER_CALLER_S: Final = 0.0005  # keeps 1000 callers of a silent cluster un
 BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
+@dataclass(frozen=True, slots=True)
+class StatfsTally:
+    """Calls of statfs so far: by duration (the last bucket is "longer"), their total time, and what came out."""
+
+    durations: tuple[int, ...] = (0,) * (len(BUCKETS_S) + 1)
+    duration_sum_s: float = 0.0
+    results: Mapping[str, int] = field(default_factory=dict)
+
+
 class StatfsGate:
     """Answers `get()`."""
 
@@ -47,10 +59,13 @@ class StatfsGate:
         self._slots = slots
         self._doubt_until = 0.0
         self._usual_s = 0.0  # how long a fresh answer takes, over the last few
-        # For `metrics`: calls by duration (the last bucket is "longer"), their total time, and what came out.
-        self.durations = [0] * (len(BUCKETS_S) + 1)
-        self.duration_sum_s = 0.0
+        self._durations = [0] * (len(BUCKETS_S) + 1)
+        self._duration_sum_s = 0.0
         self.results = {"fresh": 0, "held": 0, "error": 0}
+
+    def tally(self) -> StatfsTally:
+        """Return the counts of this moment."""
+        return StatfsTally(tuple(self._durations), self._duration_sum_s, dict(self.results))
 
     async def get(self) -> StatfsRecord:
         """Return a fresh answer, or the last one if it is young enough, else raise RequestTimeout."""
@@ -113,5 +128,5 @@ class StatfsGate:
     def _count(self, result: str, took_s: float) -> None:
         """Note how a call ended."""
         self.results[result] += 1
-        self.duration_sum_s += took_s
-        self.durations[bisect_left(BUCKETS_S, took_s)] += 1
+        self._duration_sum_s += took_s
+        self._durations[bisect_left(BUCKETS_S, took_s)] += 1

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs import described
-from cephmonfs.fs.commands import DESCRIPTIONS, HEALTH, OSDMAP, QUORUM, Command
+from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, OSDMAP, QUORUM, Command
 from cephmonfs.fs.render import dashboard, debug, maps_files, metrics, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
+from cephmonfs.fs.view import STATFS
 
 if TYPE_CHECKING:
     from cephmonfs.fs.view import View
     from cephmonfs.mon.snapshot import Stamp
+
+
+_HELD_DIRECTORIES: Final = 4096  # whose content is kept
 
 
 class Kind(Enum):
@@ -39,6 +43,14 @@ Listed = Callable[["View"], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """Rows that come from the cluster, below a directory; `key` changes when they do."""
+
+    rows: Callable[[View], Sequence[Row]]
+    key: Callable[[View], object]
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table."""
 
@@ -50,9 +62,10 @@ class Row:
     commands: tuple[Command, ...] = ()  # whose answers it needs
     statfs: bool = False  # an open asks for fresh numbers first
     ages: bool = False  # shows how old things are, so that each open renders anew
+    raw: bool = False  # shows a reply's bytes as they are
     mode: int = 0o444
     names: Callable[[View], Sequence[str]] | None = None
-    grow: Callable[[View], Sequence[Row]] | None = None
+    grow: Growth | None = None
     listed: Listed | None = None  # where it is not, it is found by its name all the same
 
     @property
@@ -92,7 +105,7 @@ def _osdmap_blob(view: View) -> bytes:
     blob = view.map_blob("osdmap")
     if view.map_record("osdmap").incrementals:
         try:
-            return view.commands.reply(OSDMAP).data
+            return view.reply(OSDMAP).data
         except CephMonFSError:
             pass  # older, but a map
     return blob
@@ -106,24 +119,26 @@ def _debug(name: str, render: Render, *depends: str, listed: Listed | None = Non
 
 def _command_row(command: Command) -> Row:
     def render(view: View) -> bytes:
-        return view.commands.reply(command).data
+        return view.reply(command).data
 
     def listed(view: View) -> bool:
-        return not any(view.commands.failed(form) for form in described.forms(command.words))
+        return not any(view.has_failed(form) for form in described.forms(command.words))
 
     binary = described.is_binary(command.words)
     kind = Kind.BINARY if binary else Kind.JSON if command.json else Kind.TEXT
     path = "/".join(safe_name(word) for word in command.words.split())
     path = f"ceph/{path}{'.json' if command.json else ''}"
-    return Row(path, kind, f"`{command}`", render, commands=(command,), listed=listed)
+    return Row(path, kind, f"`{command}`", render, commands=(command,), raw=True, listed=listed)
 
 
 def _command_rows(view: View) -> Sequence[Row]:
     """Return a row for each command that the monitors describe."""
-    reply = view.commands.reply(DESCRIPTIONS)
-    return view.memo.get(
-        "ceph/", reply, lambda: [_command_row(command) for command in view.answer(DESCRIPTIONS, described.described)]
-    )
+    return [_command_row(command) for command in view.last_parsed(DESCRIPTIONS, described.described)]
+
+
+def _command_rows_key(view: View) -> object:
+    view.last_reply(DESCRIPTIONS)  # raises where there is no list
+    return view.answer(DESCRIPTIONS).version
 
 
 def _may_have_mdsmap(view: View) -> bool:
@@ -206,7 +221,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Row(
         "ceph", Kind.DIRECTORY, "the read-only commands of the monitors: `ceph X Y` is ceph/X/Y and ceph/X/Y.json",
-        mode=0o555, grow=_command_rows,
+        mode=0o555, grow=Growth(_command_rows, _command_rows_key),
     ),
     Row(
         "metrics", Kind.TEXT, "Prometheus text; a symlink whose name ends in .prom is for node_exporter",
@@ -221,9 +236,9 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     _directory("debug", "the files of the kernel client's debugfs, letter for letter"),
     _debug("monc", debug.monc, "session", "contact", "monmap", "osdmap", "fsmap", "mdsmap"),
-    _debug("monmap", debug.monmap, "monmap", "session"),
-    _debug("mdsmap", debug.mdsmap, "mdsmap", "session", listed=_may_have_mdsmap),
-    _debug("osdmap", debug.osdmap, "osdmap", "session"),
+    _debug("monmap", debug.monmap, "monmap", "mode"),
+    _debug("mdsmap", debug.mdsmap, "mdsmap", "mode", listed=_may_have_mdsmap),
+    _debug("osdmap", debug.osdmap, "osdmap", "mode"),
     _debug("client_options", debug.client_options),
     _debug("status", debug.status, "session"),
     Row("events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",)),
@@ -254,10 +269,11 @@ class Node:
         return self.row.listed is None or self.row.listed(view)
 
     def awaits(self, view: View) -> bool:
-        """Tell whether it has no content only because a question has not been asked, or not been answered."""
-        if self.row.statfs and view.snapshot.statfs is None:
+        """Tell whether an open may have content for it: a question has not been asked, or its answer is old."""
+        if self.row.statfs and view.is_stale(STATFS):
             return True
-        return any(view.commands.is_open(command) for command in self.row.commands)
+        answers = ((command, view.answer(command)) for command in self.row.commands)
+        return any(a.is_open or (a.reply is not None and view.is_stale(command)) for command, a in answers)
 
     def __str__(self) -> str:
         return "/".join(self.path) or "/"
@@ -277,7 +293,7 @@ class Node:
         """Return a value that is equal as long as nothing new has arrived for this file."""
         return (
             *(DEPENDENCIES[name][0](view) for name in self.row.depends),
-            *(view.commands.version(command) for command in self.row.commands),
+            *(view.key(command) for command in self.row.commands),
         )
 
     def mtime(self, view: View) -> float:
@@ -287,8 +303,8 @@ class Node:
         """
         stamps = [DEPENDENCIES[name][1](view) for name in self.row.depends]
         for command in self.row.commands:
-            at = view.commands.at(command)
-            stamps.append(None if at is None else at.wall)
+            reply = view.answer(command).reply
+            stamps.append(None if reply is None else reply.at.wall)
         return max((stamp for stamp in stamps if stamp is not None), default=view.mounted.wall)
 
 
@@ -319,11 +335,6 @@ def _changed(view: View) -> float | None:
     return None if monmap is None else monmap.last_changed.as_seconds()
 
 
-def _statfs_key(view: View) -> object:
-    record = view.snapshot.statfs
-    return None if record is None else (record.stats, record.pool)
-
-
 def _session_key(view: View) -> object:
     snap = view.snapshot
     return snap.state, snap.mon, snap.mode, snap.global_id, snap.since, snap.failovers, snap.last_error, snap.history
@@ -331,21 +342,30 @@ def _session_key(view: View) -> object:
 
 DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
     **{name: _map(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")},
-    "statfs": (_statfs_key, lambda view: None if view.snapshot.statfs is None else view.snapshot.statfs.at.wall),
+    "statfs": (
+        lambda view: view.key(STATFS),
+        lambda view: None if view.snapshot.statfs is None else view.snapshot.statfs.at.wall,
+    ),
     "session": (_session_key, lambda view: view.snapshot.history[-1].at.wall if view.snapshot.history else None),
+    "mode": (lambda view: view.snapshot.mode, lambda _: None),
     "contact": (lambda view: (view.snapshot.last_contact, view.fresh), lambda view: _wall(view.snapshot.last_contact)),
     "roster": (_mon_names, _changed),
     "mons": (lambda view: view.snapshot.mons, lambda view: _wall(view.snapshot.last_contact)),
-    "log": (lambda view: view.log.version if view.log else 0, lambda view: view.log.last_wall if view.log else None),
-    "events": (lambda view: view.events.version, lambda view: view.events.last_wall),
+    "log": (
+        lambda view: view.records.log.version if view.records.log else 0,
+        lambda view: view.records.log.last_wall if view.records.log else None,
+    ),
+    "events": (lambda view: view.records.events.version, lambda view: view.records.events.last_wall),
 }
 
 
 # ---- finding one's way
 
+Children = Mapping[str, Node]
+
 
 class Tree:
-    """Which nodes exist at a moment."""
+    """Which nodes exist at a moment.  What a directory holds is found anew only when it has changed."""
 
     def __init__(self, rows: Sequence[Row] = ROWS) -> None:
         self._below: dict[tuple[str, ...], list[Row]] = {}
@@ -353,42 +373,53 @@ class Tree:
             if row.parts:
                 self._below.setdefault(row.parts[:-1], []).append(row)
         self.root = Node(rows[0], ())
+        self._held: dict[tuple[str, ...], tuple[object, Children]] = {}
+        self._lists: dict[tuple[str, ...], tuple[Children, list[str], Children]] = {}
+        self._grown: dict[Growth, tuple[object, Mapping[tuple[str, ...], Children]]] = {}
 
-    def children(self, node: Node, view: View) -> dict[str, Node]:
+    def children(self, node: Node, view: View) -> Children:
         """Return what a directory holds, by file name, listed or not; raises CephMonFSError where that is not known."""
         if node.row.grow is not None:
-            return self._grown(node, view)
+            return self._growth(node.row.grow, view).get(node.path, {})
+        dynamic = [row for row in self._below.get(node.row.parts, ()) if row.parts[-1] == "*"]
+        names = tuple(tuple(row.names(view)) if row.names else () for row in dynamic)
+        held = self._held.get(node.path)
+        if held is None or held[0] != names:
+            if len(self._held) > _HELD_DIRECTORIES:
+                self._held.clear()
+                self._lists.clear()
+            held = self._held[node.path] = (names, self._found(node, dynamic, names))
+        return held[1]
+
+    def listed(self, node: Node, view: View) -> Children:
+        """Return what a directory lists."""
+        children = self.children(node, view)
+        unlisted = [name for name, child in children.items() if not child.is_listed(view)]
+        if not unlisted:
+            return children
+        held = self._lists.get(node.path)
+        if held is None or held[0] is not children or held[1] != unlisted:
+            shown = {name: child for name, child in children.items() if child.is_listed(view)}
+            held = self._lists[node.path] = (children, unlisted, shown)
+        return held[2]
+
+    def _found(self, node: Node, dynamic: Sequence[Row], names: Sequence[Sequence[str]]) -> Children:
         found: dict[str, Node] = {}
-        dynamic: list[Row] = []
         for row in self._below.get(node.row.parts, ()):
-            if row.parts[-1] == "*":
-                dynamic.append(row)
-            else:
+            if row.parts[-1] != "*":
                 found[row.parts[-1]] = Node(row, (*node.path, row.parts[-1]), node.names)
-        for row in dynamic:
-            names = row.names(view) if row.names else ()
-            for safe, name in safe_names(names, found).items():
+        for row, row_names in zip(dynamic, names, strict=True):
+            for safe, name in safe_names(row_names, found).items():
                 found[safe] = Node(row, (*node.path, safe), (*node.names, name))
         return found
 
-    def _grown(self, node: Node, view: View) -> dict[str, Node]:
-        grow = node.row.grow
-        if grow is None:
-            raise RuntimeError(f"{node} grows nothing")
-        depth = len(node.path)
-        found: dict[str, Node] = {}
-        for row in grow(view):
-            parts = row.parts
-            if parts[:depth] != node.path or len(parts) == depth:
-                continue
-            path = parts[: depth + 1]
-            if len(parts) == depth + 1:
-                found.setdefault(path[-1], Node(row, path))
-            elif path[-1] not in found or not found[path[-1]].is_directory:
-                about = f"commands: ceph {' '.join(path[1:])} ..."
-                within = Row("/".join(path), Kind.DIRECTORY, about, mode=0o555, grow=grow)
-                found[path[-1]] = Node(within, path)
-        return found
+    def _growth(self, grow: Growth, view: View) -> Mapping[tuple[str, ...], Children]:
+        """Return all directories of a growth at once: one pass over its rows, however many directories they make."""
+        key = grow.key(view)
+        held = self._grown.get(grow)
+        if held is None or held[0] != key:
+            held = self._grown[grow] = (key, _directories(grow, grow.rows(view)))
+        return held[1]
 
     def find(self, path: str, view: View) -> Node | None:
         """Return the node at a path."""
@@ -397,6 +428,21 @@ class Tree:
             if part:
                 node = self.children(node, view).get(part) if node is not None and node.is_directory else None
         return node
+
+
+def _directories(grow: Growth, rows: Sequence[Row]) -> Mapping[tuple[str, ...], Children]:
+    """Sort rows into the directories they lie in; a directory in place of a file of the same name."""
+    found: dict[tuple[str, ...], dict[str, Node]] = {}
+    for row in rows:
+        parts = row.parts
+        for depth in range(2, len(parts)):
+            path = parts[:depth]
+            siblings = found.setdefault(path[:-1], {})
+            if path[-1] not in siblings or not siblings[path[-1]].is_directory:
+                about = f"commands: ceph {' '.join(path[1:])} ..."
+                siblings[path[-1]] = Node(Row("/".join(path), Kind.DIRECTORY, about, mode=0o555, grow=grow), path)
+        found.setdefault(parts[:-1], {}).setdefault(parts[-1], Node(row, parts))
+    return found
 
 
 def safe_name(name: str) -> str:

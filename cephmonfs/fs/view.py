@@ -1,17 +1,23 @@
-"""What a file is rendered from: one moment of the session, the commands' answers and the daemon's own records."""
+"""What a file is made from: one moment of the session, the commands' answers and the daemon's own records.
+
+A view is a value: it is made for a moment and nothing in it changes, so a thread may render from it while the loop goes
+on.  It is also the only place that decides whether something may be shown as true now.  `reply`, `json`, `health`,
+`quorum` and `statfs` return what is true now or raise; who marks what is old himself asks for `last_reply`,
+`last_health`, `last_quorum` or `last_statfs`, and for `is_stale`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, cast
 
-from cephmonfs.errors import NoData, NotPermitted
-from cephmonfs.fs import commands
+from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeout
+from cephmonfs.fs.answers import HEALTH, LASTING_S, QUORUM, UNASKED, Answer, Command, Failure, Freshness
 from cephmonfs.fs.capacity_ring import CapacityRing
 from cephmonfs.fs.commands import CommandCache
 from cephmonfs.fs.events import EventRing
 from cephmonfs.fs.slots import WaitSlots
-from cephmonfs.fs.statfsgate import StatfsGate
+from cephmonfs.fs.statfsgate import StatfsGate, StatfsTally
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.health import Health
 from cephmonfs.model.mdsmap import MDSMap
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     from cephmonfs.fs.logring import LogRing
     from cephmonfs.fs.settings import FsSettings
     from cephmonfs.fs.source import Source
-    from cephmonfs.mon.snapshot import MapRecord, MonView, Snapshot, Stamp, StatfsRecord
+    from cephmonfs.mon.snapshot import CommandReply, MapRecord, MonView, Snapshot, Stamp, StatfsRecord
 
 T = TypeVar("T")
 
@@ -55,32 +61,30 @@ class Memo:
         return cast("T", held[1])
 
 
+STATFS: Final = "statfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What the daemon itself writes down.  Rings only grow; each is read as it is at the moment of reading."""
+
+    events: EventRing = field(default_factory=EventRing)
+    capacity: CapacityRing = field(default_factory=CapacityRing)
+    log: LogRing | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """Made anew for each rendering; cheap."""
+    """Made anew for each look; cheap."""
 
-    __slots__ = ("capacity", "commands", "events", "gate", "log", "memo", "mounted", "settings", "snapshot")
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        settings: FsSettings,
-        commands: CommandCache,
-        gate: StatfsGate,
-        events: EventRing,
-        log: LogRing | None,
-        memo: Memo,
-        mounted: Stamp,
-        capacity: CapacityRing | None = None,
-    ) -> None:
-        self.snapshot = snapshot
-        self.settings = settings
-        self.commands = commands
-        self.gate = gate
-        self.events = events
-        self.log = log
-        self.memo = memo
-        self.mounted = mounted
-        self.capacity = CapacityRing() if capacity is None else capacity
+    snapshot: Snapshot
+    settings: FsSettings
+    answers: Mapping[Command, Answer]
+    records: Records
+    memo: Memo
+    mounted: Stamp
+    statfs_tally: StatfsTally
+    command_tally: Mapping[str, int]
 
     # ---- time
 
@@ -95,14 +99,52 @@ class View:
         return None if contact is None else self.age_s(contact)
 
     @property
+    def quorum_age_s(self) -> float | None:
+        """How long ago the question was asked that the quorum answered last; None before one."""
+        at = self.snapshot.quorum_at or self.snapshot.last_contact
+        return None if at is None else self.age_s(at)
+
+    @property
+    def freshness(self) -> Freshness:
+        """The rule that tells what is stale."""
+        return Freshness.of(self.snapshot, self.settings)
+
+    @property
     def fresh(self) -> bool:
-        """False when no monitor has been heard for longer than `stale_after`."""
-        age_s = self.contact_age_s
-        if age_s is None:
-            return False
-        if self.settings.stale_after <= 0:
-            return self.snapshot.state == "open"
-        return self.settings.stands_in(age_s)
+        """False when the quorum has not been heard for longer than `stale_after`."""
+        return self.freshness.is_fresh
+
+    def is_stale(self, source: Command | Literal["statfs"]) -> bool:
+        """Whether the last answer is too old to be shown as true; also when there is none."""
+        if isinstance(source, Command):
+            asked = self.answer(source).asked
+        else:
+            asked = None if self.snapshot.statfs is None else self.snapshot.statfs.asked
+        return asked is None or not self.freshness.counts(asked.mono, self.renewed_s(source))
+
+    def renewed_s(self, source: Command | Literal["statfs"]) -> float:
+        """Return how old an answer may become before a new one has to be there."""
+        if not isinstance(source, Command):
+            return self.settings.statfs_timeout
+        every_s = LASTING_S if source.lasting else self.settings.refresh
+        return every_s + self.settings.cmd_timeout
+
+    def key(self, source: Command | Literal["statfs"]) -> object:
+        """Return what changes when the last answer does, and when it becomes stale or fresh again."""
+        stale = self.is_stale(source)
+        if isinstance(source, Command):
+            return self._content(source), stale
+        record = self.snapshot.statfs
+        return None if record is None else (record.stats, record.pool, stale)
+
+    def _content(self, command: Command) -> object:
+        """Return what changes with an answer: quorum_status has an age in it, which is no change."""
+        try:
+            if command == QUORUM:
+                return self.last_quorum
+        except CephMonFSError:
+            pass
+        return self.answer(command).version
 
     # ---- maps
 
@@ -185,52 +227,87 @@ class View:
     # ---- answers
 
     @property
-    def statfs(self) -> StatfsRecord:
-        """The last statfs answer."""
+    def last_statfs(self) -> StatfsRecord:
+        """The last statfs answer, whatever its age."""
         if self.snapshot.statfs is None:
             raise NoData("no monitor has answered a statfs yet")
         return self.snapshot.statfs
 
-    def answer(self, command: commands.Command, parse: Callable[[bytes], T]) -> T:
-        """Return what `parse` makes of the last answer to a command, whatever its age; each answer is parsed once."""
-        reply = self.commands.reply(command)
-        found = self.memo.get((command, parse), reply, lambda: _parsed(parse, reply.data))
-        if isinstance(found, _Unreadable):
-            raise NoData(found.reason)
+    @property
+    def statfs(self) -> StatfsRecord:
+        """The last statfs answer, if it is true now."""
+        record = self.last_statfs
+        if self.is_stale(STATFS):
+            raise RequestTimeout(f"the last statfs answer is {self.age_s(record.asked):.0f} s old")
+        return record
+
+    def answer(self, command: Command) -> Answer:
+        """Return all that is known of a command."""
+        return self.answers.get(command, UNASKED)
+
+    def has_failed(self, command: Command) -> bool:
+        """Whether the monitors answer it with an error, as far as is known."""
+        return self.answer(command).has_failed(self.snapshot.now.mono, self.settings.refresh)
+
+    def last_reply(self, command: Command) -> CommandReply:
+        """Return the last good reply, whatever its age, or raise what stands in its place."""
+        return self.answer(command).good(command)
+
+    def reply(self, command: Command) -> CommandReply:
+        """Return the last good reply, if it is true now."""
+        reply = self.last_reply(command)
+        if self.is_stale(command):
+            raise RequestTimeout(f"{command}: the last answer is {self.age_s(self.asked(command)):.0f} s old")
+        return reply
+
+    def asked(self, command: Command) -> Stamp:
+        """Return when the question was asked that the last good reply answers: what it says was true then."""
+        asked = self.answer(command).asked
+        if asked is None:
+            raise NoData(f"{command} has not been answered yet")
+        return asked
+
+    def last_parsed(self, command: Command, parse: Callable[[bytes], T]) -> T:
+        """Return what `parse` makes of the last good reply, whatever its age; each reply is parsed once."""
+        return self._parsed(command, parse, self.last_reply(command))
+
+    def parsed(self, command: Command, parse: Callable[[bytes], T]) -> T:
+        """Return what `parse` makes of the last good reply, if it is true now."""
+        return self._parsed(command, parse, self.reply(command))
+
+    def _parsed(self, command: Command, parse: Callable[[bytes], T], reply: CommandReply) -> T:
+        found = self.memo.get((command, parse), reply.data, lambda: _parsed(parse, reply.data))
+        if isinstance(found, Failure):
+            raise found.error()
         return found
 
     @property
-    def health(self) -> Health:
+    def last_health(self) -> Health:
         """The last health report, whatever its age."""
-        return self.answer(commands.HEALTH, Health.parse)
+        return self.last_parsed(HEALTH, Health.parse)
 
     @property
-    def health_stale(self) -> bool:
-        """True when the last health report is too old to be called the health of the cluster."""
-        at = self.commands.at(commands.HEALTH)
-        if at is None:
-            return True
-        age_s = self.age_s(at)
-        return age_s > self.settings.refresh and not self.settings.stands_in(age_s)
+    def health(self) -> Health:
+        """The health report, if it is true now."""
+        return self.parsed(HEALTH, Health.parse)
+
+    @property
+    def last_quorum(self) -> Quorum:
+        """The last word about the quorum, whatever its age."""
+        return self.last_parsed(QUORUM, Quorum.parse)
 
     @property
     def quorum(self) -> Quorum:
-        """The last word about the quorum."""
-        return self.answer(commands.QUORUM, Quorum.parse)
+        """Who is in quorum, if it is true now."""
+        return self.parsed(QUORUM, Quorum.parse)
 
 
-@dataclass(frozen=True, slots=True)
-class _Unreadable:
-    """Why an answer could not be parsed: kept, so that a bad answer is not parsed at each open."""
-
-    reason: str
-
-
-def _parsed(parse: Callable[[bytes], T], data: bytes) -> T | _Unreadable:
+def _parsed(parse: Callable[[bytes], T], data: bytes) -> T | Failure:
+    """Parse; a failure is kept too, so that a bad answer is not parsed at each open."""
     try:
         return parse(data)
     except NoData as exc:
-        return _Unreadable(str(exc))
+        return Failure.of(exc, "")
 
 
 class Views:
@@ -239,13 +316,11 @@ class Views:
     def __init__(self, source: Source, settings: FsSettings, log: LogRing | None) -> None:
         self._source = source
         self._settings = settings
-        self._log = log
         self._memo = Memo()
         self.slots = WaitSlots()
         self.gate = StatfsGate(source, settings, self.slots)
         self.commands = CommandCache(source, settings, self.slots)
-        self.events = EventRing()
-        self.capacity = CapacityRing()
+        self.records = Records(log=log)
         self.began = source.snapshot().now
 
     def now(self) -> View:
@@ -253,11 +328,10 @@ class Views:
         return View(
             self._source.snapshot(),
             self._settings,
-            self.commands,
-            self.gate,
-            self.events,
-            self._log,
+            self.commands.answers,
+            self.records,
             self._memo,
             self.began,
-            self.capacity,
+            self.gate.tally(),
+            dict(self.commands.results),
         )

@@ -118,6 +118,7 @@ def snapshot(now: Stamp | None = None) -> Snapshot:
             SessionChange(Stamp(now.mono - 30, WALL - 20), State.OPEN, "a", ""),
             SessionChange(at, State.OPEN, "b", "mon.a closed the connection"),
         ),
+        quorum_at=Stamp(now.mono - 0.5, now.wall - 0.5),
     )
 
 
@@ -229,12 +230,13 @@ class FakeSource:
     async def command(self, command: Mapping[str, object]) -> CommandReply:
         words = str(command["prefix"])
         self.asked[words] += 1
+        asked = self.now()
         await self._speak()
         answer = self.answers.get(words, -22)
         match answer:
             case Exception():
                 raise answer
             case int():
-                return CommandReply(answer, "no such thing", b"", self.now())
+                return CommandReply(answer, "no such thing", b"", self.now(), asked)
             case _:
-                return CommandReply(0, "", answer, self.now())
+                return CommandReply(0, "", answer, self.now(), asked)

@@ -18,9 +18,8 @@ CHROMIUM = shutil.which("chromium")
 
 def test_nothing_is_asked_for_the_curve(mount_with: Callable[..., Mount]) -> None:
     mount = mount_with(refresh=0.1)
-    asked = dict(mount.source.asked)
     time.sleep(1)
-    assert dict(mount.source.asked) == asked
+    assert set(mount.source.asked) <= {"health", "quorum_status"}  # for `events`
     for _ in range(2):
         os.statvfs(mount.path)
         time.sleep(0.1)

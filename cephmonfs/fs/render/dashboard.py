@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError
+from cephmonfs.fs.answers import DF_DETAIL, HEALTH, QUORUM
 from cephmonfs.fs.capacity_ring import KEPT_S
-from cephmonfs.fs.commands import DF_DETAIL, HEALTH, QUORUM
-from cephmonfs.fs.render import numbers
+from cephmonfs.fs.render import numbers, staleness
 from cephmonfs.fs.render.dashboard_style import CSS
 from cephmonfs.fs.render.html import Html, el, join
+from cephmonfs.fs.view import STATFS
 from cephmonfs.model.df import Df
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.mdsmap import STATE_ACTIVE, state_name
@@ -29,9 +30,9 @@ from cephmonfs.model.osdmap import POOL_ERASURE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from cephmonfs.fs.answers import Command
     from cephmonfs.fs.capacity_ring import Sample
     from cephmonfs.fs.view import View
-    from cephmonfs.mon.snapshot import Stamp
 
 COMMANDS: Final = (HEALTH, QUORUM, DF_DETAIL)
 
@@ -109,20 +110,19 @@ def _alarm(view: View) -> Html:
     """The one line that has to be seen first."""
     if view.fresh:
         return Html("")
-    age_s = view.contact_age_s
-    if age_s is None:
+    stale = staleness.sentence(view)
+    if stale is None:
         text = "No monitor has answered yet."
     else:
-        text = f"Stale: no monitor heard for {numbers.age(age_s)}. What follows is the last we know, not the present."
+        text = f"Stale: {stale}. What follows is the last we know, not the present."
     error = view.snapshot.last_error
     return el("div", text, join(el("br"), error) if error else "", class_="alarm", role="alert")
 
 
-def _ago(view: View, stamp: Stamp | None) -> str:
-    """When something is old enough to say so; empty otherwise."""
-    if stamp is None or view.age_s(stamp) <= view.settings.refresh + 1:
-        return ""
-    return f"{numbers.age(view.age_s(stamp))} ago"
+def _ago(view: View, command: Command) -> str:
+    """When an answer is from, where that is worth saying; empty otherwise."""
+    age_s = view.age_s(view.asked(command))
+    return "" if age_s <= view.renewed_s(command) else f"{numbers.age(age_s)} ago"
 
 
 def _bar(ratio: float, *, tones: bool = True) -> Html:
@@ -149,7 +149,7 @@ def _table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> H
 def _verdict(view: View) -> tuple[str, str]:
     """Return the word and its colour."""
     try:
-        word = "HEALTH_UNKNOWN" if view.health_stale else view.health.status
+        word = view.health.status
     except CephMonFSError:
         word = "HEALTH_UNKNOWN"
     return word, {"HEALTH_OK": "good", "HEALTH_WARN": "warn", "HEALTH_ERR": "bad"}.get(word, "soft")
@@ -159,13 +159,13 @@ def _health(view: View) -> Html:
     word, tone = _verdict(view)
     parts = [el("p", word, class_=f"verdict {tone}")]
     try:
-        health = view.health
+        health = view.last_health
     except CephMonFSError as exc:
         parts.append(el("p", f"unknown: {exc}", class_="soft"))
         return join(*parts, _daemons(view))
-    at = view.commands.at(HEALTH)
-    if view.health_stale and at is not None:
-        parts.append(el("p", f"It was {health.status}, {numbers.age(view.age_s(at))} ago:", class_="soft"))
+    if view.is_stale(HEALTH):
+        age = numbers.age(view.age_s(view.asked(HEALTH)))
+        parts.append(el("p", f"It was {health.status}, {age} ago:", class_="soft"))
     shown = health.checks
     items = [
         el("li", el("b", check.code, class_="bad" if check.severity == "HEALTH_ERR" else "warn"), check.summary)
@@ -230,12 +230,13 @@ def _facts(*pairs: tuple[str, str]) -> Html:
 
 
 def _capacity(view: View) -> Html:
-    record = view.statfs
+    record = view.last_statfs
     stats = record.stats
     ratio = stats.kb_used / stats.kb if stats.kb else 0.0
     what = "" if record.pool is None else f" of pool {record.pool}"
     age_s = view.age_s(record.asked)
     old = f", as of {numbers.age(age_s)} ago" if age_s > view.settings.refresh + 1 else ""
+    old += " (stale)" if view.is_stale(STATFS) else ""
     return join(
         el("div", el("span", f"{ratio:.1%}", class_="big num"), el("span", f" used{what}{old}", class_="soft")),
         _facts(
@@ -251,7 +252,7 @@ def _capacity(view: View) -> Html:
 def _chart(view: View) -> Html:
     """The used part over the last hours, from 0 to 100 %."""
     now = view.snapshot.now.mono
-    samples = [s for s in view.capacity.since(now - KEPT_S) if s.kb]
+    samples = [s for s in view.records.capacity.since(now - KEPT_S) if s.kb]
     if len(samples) < 2:
         return el(
             "p", "The curve begins with the second answer; it grows while somebody reads or runs df.", class_="soft"
@@ -320,14 +321,13 @@ def _monitors(view: View) -> Html:
     snap = view.snapshot
     note, names = "", None
     try:
-        names = view.quorum.names
+        quorum = view.quorum
     except CephMonFSError as exc:
         note = f"quorum unknown: {exc}"
     else:
-        at = _ago(view, view.commands.at(QUORUM))
-        note = f"{len(names)} of {len(snap.mons)} in quorum, leader {view.quorum.leader or '-'}" + (
-            f", {at}" if at else ""
-        )
+        names = quorum.names
+        note = f"{len(names)} of {len(snap.mons)} in quorum, leader {quorum.leader or '-'}"
+        note += f", {at}" if (at := _ago(view, QUORUM)) else ""
     rows = []
     for mon in snap.mons:
         ours = mon.name == snap.mon and snap.state == "open"
@@ -373,8 +373,8 @@ def _pools(view: View) -> Html:
     known = {id: (view.osdmap.pool_names.get(id, ""), pool) for id, pool in view.osdmap.pools.items()}
     stats: Mapping[int, Mapping[str, float]] = {}
     try:
-        stats = view.answer(DF_DETAIL, Df.parse).pools
-        note = _ago(view, view.commands.at(DF_DETAIL))
+        stats = view.parsed(DF_DETAIL, Df.parse).pools
+        note = _ago(view, DF_DETAIL)
     except CephMonFSError as exc:
         note = f"space unknown: {exc}"
     order = sorted(known, key=lambda id: (-stats.get(id, {}).get("stored", 0), id))
@@ -447,7 +447,7 @@ def _maps(view: View) -> Html:
 
 def _events(view: View) -> Html | None:
     """The last few lines of `events`, newest first."""
-    ring = view.events
+    ring = view.records.events
     lines = ring.read(max(0, ring.size - _EVENTS_TAIL), _EVENTS_TAIL).splitlines()
     items = []
     for line in reversed(lines[-_EVENTS:]):

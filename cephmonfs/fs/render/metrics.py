@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError
-from cephmonfs.fs.commands import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS
+from cephmonfs.fs.answers import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS
 from cephmonfs.fs.statfsgate import BUCKETS_S
 from cephmonfs.model import df
 from cephmonfs.model.metadata import DaemonMetadata, parse_metadata
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from cephmonfs.fs.view import View
     from cephmonfs.model.osdmap import OSDMap, Pool
-    from cephmonfs.mon.snapshot import Stamp
 
 _HEALTH_NUMBERS: Final = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
 _OSD_FLAGS: Final = (
@@ -143,20 +142,10 @@ def _go(value: float) -> str:
     return str(floatToGoString(value))  # type: ignore[no-untyped-call]
 
 
-def _young(view: View, stamp: Stamp | None) -> bool:
-    """Tell whether what was true then may be shown as true now."""
-    if stamp is None:
-        return False
-    age_s = view.age_s(stamp)
-    return age_s <= view.settings.refresh or view.settings.stands_in(age_s)
-
-
 # ---- the cluster
 
 
 def _health(view: View, page: Page) -> None:
-    if not _young(view, view.commands.at(HEALTH)):
-        return
     health = view.health
     if health.status in _HEALTH_NUMBERS:
         page.untyped("ceph_health_status", "Cluster health status", (), [((), _HEALTH_NUMBERS[health.status])])
@@ -171,8 +160,6 @@ def _health(view: View, page: Page) -> None:
 
 
 def _quorum(view: View, page: Page) -> None:
-    if not _young(view, view.commands.at(QUORUM)):
-        return
     names = view.quorum.names
     page.gauge(
         "ceph_mon_quorum_status",
@@ -184,20 +171,19 @@ def _quorum(view: View, page: Page) -> None:
 
 def _capacity(view: View, page: Page) -> None:
     """From `ceph df detail`; without the right to that, the two numbers that a statfs has too."""
-    if _young(view, view.commands.at(DF_DETAIL)):
-        try:
-            _df(view, page)
-            return
-        except CephMonFSError:
-            pass
+    try:
+        _df(view, page)
+        return
+    except CephMonFSError:
+        pass
     record = view.statfs
-    if record.pool is None and _young(view, record.asked):
+    if record.pool is None:
         page.one("ceph_cluster_total_bytes", "DF total_bytes", record.stats.kb << 10)
         page.one("ceph_cluster_total_used_raw_bytes", "DF total_used_raw_bytes", record.stats.kb_used << 10)
 
 
 def _df(view: View, page: Page) -> None:
-    told = view.answer(DF_DETAIL, df.Df.parse)
+    told = view.parsed(DF_DETAIL, df.Df.parse)
     for name, value in told.cluster.items():
         page.one(f"ceph_cluster_{name}", f"DF {name}", value)
     for name in df.POOL_NUMBERS:
@@ -209,15 +195,13 @@ def _df(view: View, page: Page) -> None:
 
 def _status(view: View, page: Page) -> None:
     """Objects that are not as they should be: `ceph status` leaves out what is 0."""
-    if not _young(view, view.commands.at(STATUS)):
-        return
-    for name, count in view.answer(STATUS, df.parse_odd_objects).items():
+    for name, count in view.parsed(STATUS, df.parse_odd_objects).items():
         page.one(f"ceph_num_objects_{name}", f"Number of {name} objects", count)
 
 
 def _monitors(view: View, page: Page) -> None:
     try:
-        told = view.answer(MON_METADATA, parse_metadata)
+        told = view.parsed(MON_METADATA, parse_metadata)
     except CephMonFSError:
         told = {}
     samples = []
@@ -340,7 +324,7 @@ def _ourselves(view: View, page: Page) -> None:
 
 
 def _counts(view: View, page: Page) -> None:
-    snap, gate, counters = view.snapshot, view.gate, view.snapshot.counters
+    snap, statfs, counters = view.snapshot, view.statfs_tally, view.snapshot.counters
     counts: Sequence[tuple[str, str, float]] = (
         ("sessions", "Sessions opened", snap.sessions),
         ("failovers", "Sessions opened with another monitor than the one before", snap.failovers),
@@ -358,7 +342,7 @@ def _counts(view: View, page: Page) -> None:
         ("type",),
         [((kind,), count) for kind, count in errors.items()],
     )
-    requests = {"statfs": gate.results, "command": view.commands.results}
+    requests = {"statfs": statfs.results, "command": view.command_tally}
     page.counter(
         "cephmonfs_requests",
         "Requests by what came out: statfs fresh, held (the last answer had to do) or error; "
@@ -367,5 +351,5 @@ def _counts(view: View, page: Page) -> None:
         [((kind, result), count) for kind, results in requests.items() for result, count in results.items()],
     )
     bounds = [*map(str, BUCKETS_S), "+Inf"]
-    buckets = list(zip(bounds, accumulate(gate.durations), strict=True))
-    page.histogram("cephmonfs_statfs_duration_seconds", "How long a statfs took", buckets, gate.duration_sum_s)
+    buckets = list(zip(bounds, accumulate(statfs.durations), strict=True))
+    page.histogram("cephmonfs_statfs_duration_seconds", "How long a statfs took", buckets, statfs.duration_sum_s)

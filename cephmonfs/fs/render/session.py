@@ -30,8 +30,8 @@ def requests(view: View) -> str:
 def stats(view: View) -> str:
     """Counters since the mount, one `key value` a line: the session's, then the file system's."""
     lines = [f"{name} {value}" for name, value in sorted(view.snapshot.counters.items())]
-    lines += [f"statfs_{name} {value}" for name, value in view.gate.results.items()]
-    lines += [f"command_{name} {value}" for name, value in view.commands.results.items()]
+    lines += [f"statfs_{name} {value}" for name, value in view.statfs_tally.results.items()]
+    lines += [f"command_{name} {value}" for name, value in view.command_tally.items()]
     return "".join(f"{line}\n" for line in lines)
 
 

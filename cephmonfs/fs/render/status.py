@@ -6,8 +6,9 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import CephMonFSError
-from cephmonfs.fs.commands import HEALTH, QUORUM
-from cephmonfs.fs.render import numbers
+from cephmonfs.fs.answers import HEALTH, QUORUM
+from cephmonfs.fs.render import numbers, staleness
+from cephmonfs.fs.view import STATFS
 from cephmonfs.model.entity import AddrType
 
 if TYPE_CHECKING:
@@ -46,24 +47,22 @@ def _why(exc: CephMonFSError) -> str:
 
 def _cluster(view: View) -> Iterator[str]:
     yield _row("cluster", view.snapshot.fsid or "unknown: no monitor has told us yet")
-    age_s = view.contact_age_s
-    if age_s is not None and not view.fresh:
-        yield _row("STALE", f"no monitor heard for {numbers.age(age_s)}: what follows is the last we know")
+    if (stale := staleness.sentence(view)) is not None:
+        yield from _wrapped("STALE", f"{stale}: what follows is the last we know")
 
 
 def _health(view: View) -> Iterator[str]:
     try:
-        health = view.health
+        health = view.last_health
     except CephMonFSError as exc:
         yield from _wrapped("health", f"HEALTH_UNKNOWN ({exc})")
         return
-    at = view.commands.at(HEALTH)
-    age = f"{numbers.age(view.age_s(at))} old" if at else ""
-    if view.health_stale:
+    age_s = view.age_s(view.asked(HEALTH))
+    age = f"{numbers.age(age_s)} old"
+    if view.is_stale(HEALTH):
         yield _row("health", f"HEALTH_UNKNOWN (it was {health.status}, {age})")
     else:
-        old = at is not None and view.age_s(at) > view.settings.refresh
-        yield _row("health", health.status + (f" ({age})" if old else ""))
+        yield _row("health", health.status + (f" ({age})" if age_s > view.renewed_s(HEALTH) else ""))
     for check in health.checks[:_CHECKS]:
         yield from _wrapped("", f"{check.code}: {check.summary}", 1)
     if len(health.checks) > _CHECKS:
@@ -87,21 +86,25 @@ def _capacity(view: View) -> Iterator[str]:
     yield _row("", f"{used} used, {avail} available of {total}{what}, {stats.num_objects:,} objects")
     age_s = view.age_s(record.asked)
     if age_s >= 1:
-        yield _row("", f"as of {numbers.age(age_s)} ago")
+        yield _row("", f"as of {numbers.age(age_s)} ago" + (": STALE" if view.is_stale(STATFS) else ""))
 
 
 def _monitors(view: View) -> Iterator[str]:
     mons = view.snapshot.mons
     quorum = None
     try:
-        quorum = view.quorum
+        last = view.last_quorum
     except CephMonFSError as exc:
         note = f"quorum {_why(exc)}"
     else:
-        note = f"quorum {','.join(quorum.names)}, leader {quorum.leader or '-'}"
-        at = view.commands.at(QUORUM)
-        if at is not None and view.age_s(at) > view.settings.refresh:
-            note += f" ({numbers.age(view.age_s(at))} ago)"
+        note = f"quorum {','.join(last.names)}, leader {last.leader or '-'}"
+        age_s = view.age_s(view.asked(QUORUM))
+        if view.is_stale(QUORUM):
+            note = f"quorum unknown; {numbers.age(age_s)} ago it was {','.join(last.names)}"
+        else:
+            quorum = last
+            if age_s > view.renewed_s(QUORUM):
+                note += f" ({numbers.age(age_s)} ago)"
     yield from _wrapped("monitors", f"{len(mons) or 'none known'}; {note}")
     for mon in mons[:_MONS]:
         ours = "*" if mon.name == view.snapshot.mon and view.snapshot.state == "open" else " "

@@ -35,8 +35,7 @@ def fsid(view: View) -> str:
 def health(view: View) -> str:
     """One of Ceph's words, or HEALTH_UNKNOWN; never an old verdict and, but for missing caps, never an error."""
     try:
-        status = view.health.status
-        return "HEALTH_UNKNOWN" if view.health_stale else status
+        return view.health.status
     except NotPermitted:
         raise
     except CephMonFSError:
@@ -198,7 +197,7 @@ def one_line(text: str) -> str:
 
 def log(view: View) -> str:
     """The last log lines."""
-    return view.log.text() if view.log is not None else ""
+    return view.records.log.text() if view.records.log is not None else ""
 
 
 def config(view: View) -> str:

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
 
-from cephmonfs.fs.commands import Command, CommandCache
-from cephmonfs.fs.events import EventRing
+from cephmonfs.errors import CephMonFSError
+from cephmonfs.fs.answers import Answer, Command, Failure
 from cephmonfs.fs.logring import LogRing
 from cephmonfs.fs.settings import FsSettings
-from cephmonfs.fs.slots import WaitSlots
-from cephmonfs.fs.statfsgate import StatfsGate
-from cephmonfs.fs.view import Memo, View
+from cephmonfs.fs.statfsgate import StatfsTally
+from cephmonfs.fs.view import Memo, Records, View
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp
-from tests.fuse.fake import FakeSource, snapshot
+from tests.fuse.fake import snapshot
 
 NOW = 1000.0
 
 
-class KnownAnswers(CommandCache):
-    """Answers that are there already."""
-
-    def __init__(self, settings: FsSettings, answers: dict[Command, CommandReply | Exception]) -> None:
-        super().__init__(FakeSource(lambda: NOW), settings, WaitSlots())
-        self.answers = answers
-
-    def reply(self, command: Command) -> CommandReply:
-        answer = self.answers.get(command)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer if answer is not None else super().reply(command)
-
-    def at(self, command: Command) -> Stamp | None:
-        answer = self.answers.get(command)
-        return answer.at if isinstance(answer, CommandReply) else None
-
-    def version(self, command: Command) -> int:
-        return 1 if command in self.answers else 0
+def answer(known: CommandReply | CephMonFSError) -> Answer:
+    """What is known of a command after this outcome; the question left when the answer came."""
+    if isinstance(known, CommandReply):
+        return Answer(known, known.at, len(known.data), None, 1)
+    return Answer(failure=Failure.of(known, "ceph"), version=1)
 
 
 @pytest.fixture
@@ -46,17 +31,17 @@ def view_of() -> Callable[..., View]:
     """`view_of(answers={...}, settings=..., state=...)`: the healthy snapshot with some fields changed."""
 
     def make(
-        answers: dict[Command, CommandReply | Exception] | None = None,
+        answers: Mapping[Command, CommandReply | CephMonFSError] | None = None,
         settings: FsSettings | None = None,
         snap: Snapshot | None = None,
         **changes: object,
     ) -> View:
-        settings = settings or FsSettings()
-        source = FakeSource(lambda: NOW)
         shown = replace(snap or snapshot(), **changes)  # type: ignore[arg-type]
-        gate = StatfsGate(source, settings, WaitSlots())
-        cache = KnownAnswers(settings, answers or {})
-        return View(shown, settings, cache, gate, EventRing(), LogRing(), Memo(), Stamp(0.0, 1.0))
+        known = {command: answer(outcome) for command, outcome in (answers or {}).items()}
+        tally = StatfsTally(results={"fresh": 0, "held": 0, "error": 0})
+        counts = {"answered": 0, "refused": 0, "timeout": 0}
+        records = Records(log=LogRing())
+        return View(shown, settings or FsSettings(), known, records, Memo(), Stamp(0.0, 1.0), tally, counts)
 
     return make
 

@@ -9,9 +9,11 @@ import trio.testing
 
 from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeout
 from cephmonfs.fs import commands
-from cephmonfs.fs.commands import HEALTH, QUORUM, Command, CommandCache
+from cephmonfs.fs.answers import HEALTH, QUORUM, UNASKED, Answer, Command
+from cephmonfs.fs.commands import CommandCache
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.slots import WaitSlots
+from cephmonfs.mon.snapshot import Stamp
 from tests.fuse.fake import FakeSource
 
 pytestmark = pytest.mark.trio
@@ -25,6 +27,24 @@ async def running(source: FakeSource, slots: WaitSlots | None = None, **settings
         await trio.testing.wait_all_tasks_blocked()
         yield cache
         nursery.cancel_scope.cancel()
+
+
+def known(cache: CommandCache, command: Command) -> Answer:
+    return cache.answers.get(command, UNASKED)
+
+
+def arrival(cache: CommandCache, command: Command) -> Stamp | None:
+    reply = known(cache, command).reply
+    return None if reply is None else reply.at
+
+
+def has_failed(cache: CommandCache, command: Command) -> bool:
+    return known(cache, command).has_failed(trio.current_time(), FsSettings().refresh)
+
+
+def is_refused(cache: CommandCache, command: Command) -> bool:
+    failure = known(cache, command).failure
+    return failure is not None and failure.is_refusal and has_failed(cache, command)
 
 
 async def timed(cache: CommandCache, command: Command = HEALTH) -> float:
@@ -42,11 +62,11 @@ async def test_one_question_for_all_openers_within_refresh(autojump_clock: trio.
         await trio.sleep(9.9)
         await cache.ensure(HEALTH)
         assert source.asked["health"] == 1
-        assert cache.version(HEALTH) == 1
+        assert known(cache, HEALTH).version == 1
         await trio.sleep(0.2)
         await cache.ensure(HEALTH)
         assert source.asked["health"] == 2
-        assert cache.version(HEALTH) == 1  # the same answer
+        assert known(cache, HEALTH).version == 1  # the same answer
         await trio.sleep(1000)
         assert source.asked["health"] == 2  # nobody reads
 
@@ -55,21 +75,21 @@ async def test_silence_is_waited_for_once(autojump_clock: trio.testing.MockClock
     source = FakeSource()
     async with running(source) as cache:
         await cache.ensure(HEALTH)
-        at = cache.at(HEALTH)
+        at = arrival(cache, HEALTH)
         await trio.sleep(20)
         source.hush()
         assert await timed(cache) == pytest.approx(2.0)
         assert await timed(cache) == pytest.approx(0.25)
         assert await timed(cache, QUORUM) == pytest.approx(0.25)
-        assert cache.reply(HEALTH).result == 0
-        assert cache.at(HEALTH) == at
+        assert known(cache, HEALTH).good(HEALTH).result == 0
+        assert arrival(cache, HEALTH) == at
         with pytest.raises(NoData):
-            cache.reply(QUORUM)
+            known(cache, QUORUM).good(QUORUM)
         assert source.asked["health"] == 2
         source.hush(False)
         await trio.testing.wait_all_tasks_blocked()
         assert await timed(cache) == 0
-        assert cache.at(HEALTH) != at
+        assert arrival(cache, HEALTH) != at
 
 
 async def test_a_command_that_is_never_answered_is_asked_again_and_delays_no_other(
@@ -82,7 +102,7 @@ async def test_a_command_that_is_never_answered_is_asked_again_and_delays_no_oth
         await trio.sleep(30)
         assert source.asked["health"] == 1
         with pytest.raises(RequestTimeout):
-            cache.reply(HEALTH)
+            known(cache, HEALTH).good(HEALTH)
         await cache.ensure(HEALTH)
         assert source.asked["health"] == 2
         source.hush(False)
@@ -101,7 +121,7 @@ async def test_refusals(
     async with running(source) as cache:
         await cache.ensure(HEALTH)
         with pytest.raises(error):
-            cache.reply(HEALTH)
+            known(cache, HEALTH).good(HEALTH)
         await cache.ensure(HEALTH)
         assert source.asked["health"] == (2 if error is RequestTimeout else 1)  # a refusal counts as an answer
 
@@ -114,9 +134,9 @@ async def test_a_bug_behind_a_command_costs_only_its_file(
     async with running(source) as cache:
         await cache.ensure(HEALTH)
         with pytest.raises(CephMonFSError):
-            cache.reply(HEALTH)
+            known(cache, HEALTH).good(HEALTH)
         await cache.ensure(QUORUM)
-        cache.reply(QUORUM)
+        known(cache, QUORUM).good(QUORUM)
     assert "made by the test" in caplog.text
 
 
@@ -132,13 +152,13 @@ async def test_too_large_answers_and_too_many(
         for command in (a, b, big):
             await cache.ensure(command)
         with pytest.raises(NoData):
-            cache.reply(big)
-        cache.reply(b)
+            known(cache, big).good(big)
+        known(cache, b).good(b)
         with pytest.raises(NoData):
-            cache.reply(a)  # made room
-        assert cache.size(a) == 900
+            known(cache, a).good(a)  # made room
+        assert known(cache, a).size == 900
         await cache.ensure(a)
-        cache.reply(a)
+        known(cache, a).good(a)
 
 
 async def test_without_a_slot_nobody_waits(autojump_clock: trio.testing.MockClock) -> None:
@@ -166,22 +186,22 @@ async def test_a_refusal_is_not_for_good(autojump_clock: trio.testing.MockClock)
     source = FakeSource()
     source.answers["health"] = -13
     async with running(source) as cache:
-        assert not cache.refused(HEALTH)
-        assert cache.is_open(HEALTH)
+        assert not is_refused(cache, HEALTH)
+        assert known(cache, HEALTH).is_open
         await cache.ensure(HEALTH)
-        assert cache.refused(HEALTH)
-        assert not cache.is_open(HEALTH)
+        assert is_refused(cache, HEALTH)
+        assert not known(cache, HEALTH).is_open
         await trio.sleep(599)
-        assert cache.refused(HEALTH)
+        assert is_refused(cache, HEALTH)
         await trio.sleep(2)
-        assert not cache.refused(HEALTH)
+        assert not is_refused(cache, HEALTH)
         await cache.ensure(HEALTH)
-        assert cache.refused(HEALTH)
+        assert is_refused(cache, HEALTH)
         cache.expire_refused()
         source.answers["health"] = b"{}"
-        assert not cache.refused(HEALTH)
+        assert not is_refused(cache, HEALTH)
         await cache.ensure(HEALTH)
-        assert cache.reply(HEALTH).data == b"{}"
+        assert known(cache, HEALTH).good(HEALTH).data == b"{}"
 
 
 async def test_silence_is_neither_refusal_nor_outcome(autojump_clock: trio.testing.MockClock) -> None:
@@ -189,14 +209,14 @@ async def test_silence_is_neither_refusal_nor_outcome(autojump_clock: trio.testi
     source.answers["health"] = RequestTimeout("silence")
     async with running(source) as cache:
         await cache.ensure(HEALTH)
-        assert cache.is_open(HEALTH)
-        assert not cache.refused(HEALTH)
+        assert known(cache, HEALTH).is_open
+        assert not is_refused(cache, HEALTH)
         source.answers["health"] = b"{}"
         await cache.ensure(HEALTH)
         source.answers["health"] = RequestTimeout("silence")
         await trio.sleep(20)
         await cache.ensure(HEALTH)
-        assert not cache.is_open(HEALTH)
+        assert not known(cache, HEALTH).is_open
 
 
 async def test_an_error_about_the_state_of_the_cluster_is_no_refusal(autojump_clock: trio.testing.MockClock) -> None:
@@ -204,12 +224,12 @@ async def test_an_error_about_the_state_of_the_cluster_is_no_refusal(autojump_cl
     source.answers["health"] = -16  # EBUSY, as `mon ok-to-add-offline` says when a monitor is down
     async with running(source) as cache:
         await cache.ensure(HEALTH)
-        assert not cache.refused(HEALTH)
-        assert cache.failed(HEALTH)
+        assert not is_refused(cache, HEALTH)
+        assert has_failed(cache, HEALTH)
         with pytest.raises(NoData):
-            cache.reply(HEALTH)
+            known(cache, HEALTH).good(HEALTH)
         await trio.sleep(FsSettings().refresh + 1)
-        assert not cache.failed(HEALTH)
+        assert not has_failed(cache, HEALTH)
 
 
 async def test_each_is_run_once_to_know_whether_it_fails(autojump_clock: trio.testing.MockClock) -> None:
@@ -218,7 +238,7 @@ async def test_each_is_run_once_to_know_whether_it_fails(autojump_clock: trio.te
     asked = [Command(words) for words in ("health", "refused", "busy", "mute")]
     async with running(source) as cache:
         await cache.prove(asked)
-        assert [cache.failed(command) for command in asked] == [False, True, True, False]
+        assert [has_failed(cache, command) for command in asked] == [False, True, True, False]
         await cache.prove(asked)
         assert source.asked == {"health": 1, "refused": 1, "busy": 1, "mute": 2}
         await trio.sleep(FsSettings().refresh + 1)
@@ -227,7 +247,7 @@ async def test_each_is_run_once_to_know_whether_it_fails(autojump_clock: trio.te
         cache.expire_refused()
         source.answers["refused"] = b"granted"
         await cache.prove(asked)
-        assert not cache.failed(asked[1])
+        assert not has_failed(cache, asked[1])
         assert source.asked["refused"] == 2
 
 

@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 import pytest
 
 from cephmonfs.errors import NotPermitted
+from cephmonfs.fs.answers import DF_DETAIL, HEALTH, QUORUM, Command
 from cephmonfs.fs.capacity_ring import SPACING_S, CapacityRing
-from cephmonfs.fs.commands import DF_DETAIL, HEALTH, QUORUM, Command
 from cephmonfs.fs.render.dashboard import dashboard
 from cephmonfs.fs.render.html import Html, el, join
 from cephmonfs.fs.view import View
@@ -93,7 +93,7 @@ def record(at: float, used: float, pool: int | None = None) -> StatfsRecord:
 
 def curve(view: View, *samples: tuple[float, float]) -> None:
     for at, used in samples:
-        view.capacity.note(record(at, used))
+        view.records.capacity.note(record(at, used))
 
 
 # ---- HTML
@@ -175,9 +175,11 @@ def test_the_page_stands_alone(view_of: Callable[..., View]) -> None:
 
 def test_what_it_shows(view_of: Callable[..., View]) -> None:
     view = view_of(answers=answers(), maps=maps())
-    view.events.append({"event": "quorum", "quorum": ["a", "b"], "leader": "a", "left": [], "joined": ["b"]}, WALL)
-    view.events.append({"event": "osdmap", "epoch": 18}, WALL + 1)
-    view.events.append({"event": "capacity", "used_bytes": 5 << 40, "detail": "so much"}, WALL + 2)
+    view.records.events.append(
+        {"event": "quorum", "quorum": ["a", "b"], "leader": "a", "left": [], "joined": ["b"]}, WALL
+    )
+    view.records.events.append({"event": "osdmap", "epoch": 18}, WALL + 1)
+    view.records.events.append({"event": "capacity", "used_bytes": 5 << 40, "detail": "so much"}, WALL + 2)
     text = Page(dashboard(view)).text
     for wanted in (
         *(FSID, "HEALTH_WARN", "OSDMAP_FLAGS", "noout flag(s) set", "25.0%", "1.25 TiB", "5.00 TiB", "123,456"),
@@ -207,8 +209,9 @@ def test_names_with_html_in_them(view_of: Callable[..., View], monkeypatch: pyte
     view = view_of(
         answers={HEALTH: reply(health), QUORUM: reply(fake.QUORUM | {"quorum_leader_name": EVIL})},
         mons=mons, mon=EVIL, addr=EVIL, mode=EVIL, entity=EVIL, fsid=EVIL, last_error=EVIL, last_contact=None,
+        quorum_at=None,
     )  # fmt: skip
-    view.events.append({"event": EVIL, EVIL: EVIL}, WALL)
+    view.records.events.append({"event": EVIL, EVIL: EVIL}, WALL)
     page = Page(dashboard(view))
     assert not page.all("script")
     assert page.text.count("alert('x')") >= 15
@@ -217,6 +220,7 @@ def test_names_with_html_in_them(view_of: Callable[..., View], monkeypatch: pyte
 def test_a_stale_page_says_so(view_of: Callable[..., View]) -> None:
     view = view_of(
         answers=answers(75.0), maps=maps(), state=State.HUNTING, last_contact=Stamp(925.0, WALL), since=None,
+        quorum_at=Stamp(925.0, WALL),
         last_error="none of 3 monitors answered", statfs=record(925.0, 0.8),
     )  # fmt: skip
     page = Page(dashboard(view))
@@ -225,14 +229,15 @@ def test_a_stale_page_says_so(view_of: Callable[..., View]) -> None:
     assert "HEALTH_UNKNOWN" in page.text
     assert "It was HEALTH_WARN, 75 s ago:" in page.text
     assert "used, as of 75 s ago" in page.text
-    assert "leader a, 75 s ago" in page.text
+    assert "quorum unknown: ceph quorum_status -f json: the last answer is 75 s old" in page.text
     assert "our session" not in page.text
     assert page.all("main") == [{"class": "stale"}]
 
 
 def test_nothing_is_known(view_of: Callable[..., View]) -> None:
     view = view_of(
-        fsid="", mons=(), maps={}, statfs=None, last_contact=None, since=None, mode="", mon="", denied=frozenset(),
+        fsid="", mons=(), maps={}, statfs=None, last_contact=None, since=None, mode="", mon="",
+        quorum_at=None, denied=frozenset(),
         state=State.CONNECTING,
     )  # fmt: skip
     text = Page(dashboard(view)).text
@@ -344,8 +349,8 @@ def test_an_empty_cluster_has_no_curve(view_of: Callable[..., View]) -> None:
     nothing = replace(KB, kb=0, kb_used=0)
     at = Stamp(999.0, WALL)
     view = view_of(statfs=StatfsRecord(nothing, None, at, at))
-    view.capacity.note(StatfsRecord(nothing, None, Stamp(1.0, 1.0), Stamp(1.0, 1.0)))
-    view.capacity.note(StatfsRecord(nothing, None, at, at))
+    view.records.capacity.note(StatfsRecord(nothing, None, Stamp(1.0, 1.0), Stamp(1.0, 1.0)))
+    view.records.capacity.note(StatfsRecord(nothing, None, at, at))
     assert "0.0%" in Page(dashboard(view)).text
 
 
@@ -353,14 +358,14 @@ def test_the_size_hardly_ever_changes(view_of: Callable[..., View]) -> None:
     before = view_of(statfs=None)
     after = view_of(answers=answers(), maps=maps())
     for i in range(8):
-        after.events.append({"event": "osdmap", "epoch": i, "detail": "ü" * 50}, WALL)
+        after.records.events.append({"event": "osdmap", "epoch": i, "detail": "ü" * 50}, WALL)
     assert len(dashboard(before).encode()) == len(dashboard(after).encode()) == 32 << 10
 
 
 def test_a_line_of_the_events_that_is_cut_in_two(view_of: Callable[..., View]) -> None:
     view = view_of()
-    view.events.append({"event": "error", "detail": "x" * 20000}, WALL)
-    view.events.append({"event": "osdmap", "epoch": 77}, WALL)
+    view.records.events.append({"event": "error", "detail": "x" * 20000}, WALL)
+    view.records.events.append({"event": "osdmap", "epoch": 77}, WALL)
     text = Page(dashboard(view)).text
     assert "epoch 77" in text
     assert "xxx" not in text

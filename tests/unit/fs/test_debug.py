@@ -153,7 +153,7 @@ def test_the_osdmap_follows_incrementals(view_of: Callable[..., View]) -> None:
         record = MapRecord(count + 1, fulls[0], AT, tuple(incs[1 : count + 1]))
         wanted = view_of(maps=maps(osdmap=fulls[count]))
         view = view_of(maps={"osdmap": record})
-        view.memo = memo
+        view = replace(view, memo=memo)
         assert content("osdmap", view).splitlines()[0] == content("osdmap", wanted).splitlines()[0]
         exists = [line for line in content("osdmap", view).splitlines() if "doesn't exist" not in line]
         assert exists == [line for line in content("osdmap", wanted).splitlines() if "doesn't exist" not in line]

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from cephmonfs.errors import NoData, NotPermitted
-from cephmonfs.fs.commands import DESCRIPTIONS, Command
+from cephmonfs.fs.answers import DESCRIPTIONS, Answer, Command, Failure
 from cephmonfs.fs.described import described
 from cephmonfs.fs.tree import Kind, Tree
 from cephmonfs.fs.view import View
@@ -109,9 +110,10 @@ def test_without_a_description_there_is_no_list(view_of: Callable[..., View]) ->
             Tree().children(ceph, view)
 
 
-def test_what_a_monitor_refuses_is_not_listed(view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_monitor_refuses_is_not_listed(view_of: Callable[..., View]) -> None:
+    refused = Answer(failure=Failure(NoData, "no", at=1000.0, is_refusal=True))
     view = view_of(answers={DESCRIPTIONS: answer(descriptions(*SHOWN))})
-    monkeypatch.setattr(view.commands, "failed", lambda command: command == Command("status"))
+    view = replace(view, answers={**view.answers, Command("status"): refused})
     for path, listed in (("ceph/status", False), ("ceph/status.json", False), ("ceph/version", True)):
         node = Tree().find(path, view)
         assert node is not None, path

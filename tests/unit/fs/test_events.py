@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from cephmonfs.errors import NoData
-from cephmonfs.fs.commands import HEALTH, QUORUM
-from cephmonfs.fs.events import RING_BYTES, Event, EventRing, Observer
+from cephmonfs.fs.answers import HEALTH, QUORUM
+from cephmonfs.fs.events import RING_BYTES, EventRing
+from cephmonfs.fs.observer import Event, Observer
 from cephmonfs.fs.view import View
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, SessionChange, Stamp, State, StatfsRecord
 from tests.fuse import fake

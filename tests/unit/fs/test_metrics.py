@@ -11,9 +11,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cephmonfs.errors import NotPermitted
-from cephmonfs.fs.commands import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS, Command
+from cephmonfs.fs.answers import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS, Command
 from cephmonfs.fs.render.metrics import metrics
 from cephmonfs.fs.settings import FsSettings
+from cephmonfs.fs.statfsgate import StatfsTally
 from cephmonfs.fs.view import View
 from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp, State
@@ -173,10 +174,9 @@ def test_ourselves(view_of: Callable[..., View]) -> None:
 
 
 def test_the_histogram_of_statfs(view_of: Callable[..., View]) -> None:
-    view = view_of()
-    view.gate.durations[0], view.gate.durations[3], view.gate.durations[-1] = 5, 2, 1
-    view.gate.duration_sum_s = 3.5
-    found = parsed(view)
+    durations = [0] * len(StatfsTally().durations)
+    durations[0], durations[3], durations[-1] = 5, 2, 1
+    found = parsed(replace(view_of(), statfs_tally=StatfsTally(tuple(durations), 3.5)))
     name = "cephmonfs_statfs_duration_seconds"
     assert value(found, f"{name}_bucket", le="0.0005") == 5
     assert value(found, f"{name}_bucket", le="2.5") == 7
@@ -191,6 +191,7 @@ def stale(view_of: Callable[..., View], settings: FsSettings | None = None) -> S
         maps=recorded_maps(),
         state=State.HUNTING,
         last_contact=Stamp(925.0, WALL),
+        quorum_at=Stamp(925.0, WALL),
         statfs=replace(snapshot().statfs, asked=Stamp(925.0, WALL)),  # type: ignore[type-var]
     )
     return parsed(view)
@@ -241,7 +242,16 @@ def test_metadata_that_is_no_json(view_of: Callable[..., View]) -> None:
 
 def test_before_anything_is_known(view_of: Callable[..., View]) -> None:
     nothing = view_of(
-        fsid="", mons=(), maps={}, statfs=None, last_contact=None, since=None, mode="", mon="", state=State.CONNECTING
+        fsid="",
+        mons=(),
+        maps={},
+        statfs=None,
+        last_contact=None,
+        quorum_at=None,
+        since=None,
+        mode="",
+        mon="",
+        state=State.CONNECTING,
     )
     found = parsed(nothing)
     assert value(found, "cephmonfs_up") == 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cephmonfs.errors import NotPermitted
-from cephmonfs.fs.commands import HEALTH, QUORUM
+from cephmonfs.fs.answers import HEALTH, QUORUM
 from cephmonfs.fs.render.status import status
 from cephmonfs.fs.view import View
 from cephmonfs.model.statfs import Statfs
@@ -52,13 +52,14 @@ def test_a_stale_screen_says_so(view_of: Callable[..., View]) -> None:
             answers=answers,
             state=State.HUNTING,
             last_contact=Stamp(925.0, WALL),
+            quorum_at=Stamp(925.0, WALL),
             since=None,
             last_error="none of 3 monitors answered " * 9,
         )
     )
     assert "STALE     no monitor heard for 75 s: what follows is the last we know" in text
     assert "health    HEALTH_UNKNOWN (it was HEALTH_WARN, 75 s old)" in text
-    assert "leader a (75 s ago)" in text
+    assert "quorum unknown; 75 s ago it was a,b,c" in text
     assert "* " not in text
     assert "  error     none of 3" in text
 
@@ -72,6 +73,7 @@ def test_a_screen_of_nothing(view_of: Callable[..., View]) -> None:
             mons=(),
             statfs=None,
             last_contact=None,
+            quorum_at=None,
             since=None,
             history=(),
             mon="",

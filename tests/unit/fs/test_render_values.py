@@ -8,7 +8,7 @@ import pytest
 
 from cephmonfs import __version__
 from cephmonfs.errors import NoData, NotPermitted, RequestTimeout
-from cephmonfs.fs.commands import HEALTH, QUORUM
+from cephmonfs.fs.answers import HEALTH, QUORUM
 from cephmonfs.fs.render import numbers, values
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.tree import ROWS, Tree
@@ -88,7 +88,17 @@ def test_what_has_not_arrived(view: View, path: str) -> None:
 
 def test_before_the_first_session(view_of: Callable[..., View]) -> None:
     view = view_of(
-        fsid="", monmap=None, maps={}, mons=(), statfs=None, since=None, last_contact=None, global_id=0, mon="", addr=""
+        fsid="",
+        monmap=None,
+        maps={},
+        mons=(),
+        statfs=None,
+        since=None,
+        last_contact=None,
+        quorum_at=None,
+        global_id=0,
+        mon="",
+        addr="",
     )
     for path in ("fsid", "capacity/objects", "mon/count", "session/since", "session/last_contact", "monmap"):
         with pytest.raises(NoData):
@@ -125,7 +135,7 @@ def test_an_old_verdict_is_no_verdict(view_of: Callable[..., View]) -> None:
 )
 def test_fresh(view_of: Callable[..., View], stale_after: float, age_s: float, state: str, fresh: int) -> None:
     contact = Stamp(1000.0 - age_s, WALL)
-    view = view_of(settings=FsSettings(stale_after=stale_after), last_contact=contact, state=state)
+    view = view_of(settings=FsSettings(stale_after=stale_after), last_contact=contact, quorum_at=contact, state=state)
     assert content("session/fresh", view) == f"{fresh}\n"
 
 

@@ -156,5 +156,5 @@ async def test_durations_are_counted(autojump_clock: trio.testing.MockClock) -> 
         await gate.get()
         source.hush()
         await timed(gate)
-    assert (gate.durations[0], gate.durations[-1]) == (1, 1)
-    assert gate.duration_sum_s == pytest.approx(5.0)
+    assert (gate.tally().durations[0], gate.tally().durations[-1]) == (1, 1)
+    assert gate.tally().duration_sum_s == pytest.approx(5.0)

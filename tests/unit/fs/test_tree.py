@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 
 from cephmonfs.errors import NotPermitted
-from cephmonfs.fs import commands
-from cephmonfs.fs.commands import OSDMAP
+from cephmonfs.fs import answers
+from cephmonfs.fs.answers import OSDMAP
 from cephmonfs.fs.statvfs import NAME_MAX
 from cephmonfs.fs.tree import DEPENDENCIES, ROWS, Kind, Node, Tree, safe_name, safe_names
 from cephmonfs.fs.view import View
@@ -20,7 +20,7 @@ from tests.fuse.fake import DESCRIPTIONS, WALL, snapshot
 @pytest.fixture
 def view(view_of: Callable[..., View]) -> View:
     described = CommandReply(0, "", json.dumps(DESCRIPTIONS).encode(), Stamp(999.0, WALL))
-    return view_of(answers={commands.DESCRIPTIONS: described})
+    return view_of(answers={answers.DESCRIPTIONS: described})
 
 
 def walk(tree: Tree, view: View, node: Node | None = None) -> list[Node]:
@@ -129,12 +129,12 @@ def test_the_encoded_osdmap_is_the_newest_there_is(view_of: Callable[..., View])
     reply = CommandReply(0, "", b"asked for", Stamp(999.0, 1.0))
     maps = {"osdmap": MapRecord(17, b"received", Stamp(990.0, 1.0))}
     changed = {"osdmap": replace(maps["osdmap"], incrementals=(b"a change",))}
-    for snap_maps, answers, wanted in (
+    for snap_maps, known, wanted in (
         (maps, {OSDMAP: reply}, b"received"),
         (changed, {OSDMAP: reply}, b"asked for"),
         (changed, {OSDMAP: NotPermitted("caps")}, b"received"),
     ):
-        view = view_of(answers=answers, maps=snap_maps)
+        view = view_of(answers=known, maps=snap_maps)
         node = Tree().find("maps/osdmap.bin", view)
         assert node is not None
         assert node.render(view) == wanted
