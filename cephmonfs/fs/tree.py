@@ -319,8 +319,9 @@ def _wall(stamp: Stamp | None) -> float | None:
 
 def _map(name: str) -> _Dependency:
     def key(view: View) -> object:
-        record = view.snapshot.maps.get(name)
-        return None if record is None else record.epoch
+        snap, record = view.snapshot, view.snapshot.maps.get(name)
+        chosen = (snap.fscid, snap.fs_missing) if name == "mdsmap" else None
+        return None if record is None else record.epoch, name in snap.denied, chosen
 
     def wall(view: View) -> float | None:
         record = view.snapshot.maps.get(name)

@@ -150,12 +150,12 @@ class View:
 
     def map_record(self, name: str) -> MapRecord:
         """Return a map as received, or say why there is none."""
-        record = self.snapshot.maps.get(name)
-        if record is not None:
-            return record
         if name in self.snapshot.denied:
             raise NotPermitted(f"the key's caps do not cover the {name}")
-        raise NoData(f"no {name} has arrived yet")
+        record = self.snapshot.maps.get(name)
+        if record is None:
+            raise NoData(f"no {name} has arrived yet")
+        return record
 
     def map_blob(self, name: str) -> bytes:
         """Return the encoded map."""
@@ -230,7 +230,7 @@ class View:
     def last_statfs(self) -> StatfsRecord:
         """The last statfs answer, whatever its age."""
         if self.snapshot.statfs is None:
-            raise NoData("no monitor has answered a statfs yet")
+            raise self._unanswered("statfs")
         return self.snapshot.statfs
 
     @property
@@ -251,7 +251,16 @@ class View:
 
     def last_reply(self, command: Command) -> CommandReply:
         """Return the last good reply, whatever its age, or raise what stands in its place."""
-        return self.answer(command).good(command)
+        answer = self.answer(command)
+        if answer.is_open:
+            raise self._unanswered(str(command))
+        return answer.good(command)
+
+    def _unanswered(self, what: str) -> CephMonFSError:
+        """Say why there is no answer at all: not yet, or nobody answers any more."""
+        if self.fresh or self.snapshot.last_contact is None:
+            return NoData(f"{what}: no monitor has answered yet")
+        return RequestTimeout(f"{what}: no monitor answers")
 
     def reply(self, command: Command) -> CommandReply:
         """Return the last good reply, if it is true now."""

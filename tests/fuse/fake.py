@@ -224,7 +224,7 @@ class FakeSource:
         assert question.asked is not None
         question.record = StatfsRecord(self.numbers, None, question.asked, self.now())
         question.answered.set()
-        self.publish(statfs=question.record)
+        self.publish(statfs=question.record, quorum_at=question.asked, last_contact=self.now())
         return question.record
 
     async def command(self, command: Mapping[str, object]) -> CommandReply:
@@ -232,6 +232,7 @@ class FakeSource:
         self.asked[words] += 1
         asked = self.now()
         await self._speak()
+        self.snap = replace(self.snap, quorum_at=asked, last_contact=self.now())
         answer = self.answers.get(words, -22)
         match answer:
             case Exception():

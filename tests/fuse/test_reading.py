@@ -153,7 +153,8 @@ def test_what_is_not_there(mount: Mount) -> None:
     assert (mount.path / "mdsmap").stat().st_size == 0
 
 
-def test_a_refused_command_is_eacces_and_a_failed_one_enodata(mount: Mount) -> None:
+def test_a_refused_command_is_eacces_and_a_failed_one_enodata(mount_with: Callable[..., Mount]) -> None:
+    mount = mount_with(refresh=0.0)
     mount.source.answers["health"] = -13
     mount.source.answers["quorum_status"] = b"{nonsense"
     for name, number in (("health", errno.EACCES), ("mon/leader", errno.ENODATA)):

@@ -438,10 +438,10 @@ def _maps(view: View) -> Html:
     rows = []
     for name in _MAPS:
         record = view.snapshot.maps.get(name)
-        if record is not None:
-            rows.append((name, str(record.epoch), f"{numbers.age(view.age_s(record.at))} ago"))
-        elif name in view.snapshot.denied:
+        if name in view.snapshot.denied:
             rows.append((name, "", "not covered by the key's caps"))
+        elif record is not None:
+            rows.append((name, str(record.epoch), f"{numbers.age(view.age_s(record.at))} ago"))
     return _table((("map", ""), ("epoch", "num"), ("came", "num")), rows)
 
 

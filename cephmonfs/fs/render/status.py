@@ -120,10 +120,10 @@ def _maps(view: View) -> Iterator[str]:
     label = "maps"
     for name in _MAPS:
         record = view.snapshot.maps.get(name)
-        if record is not None:
-            text = f"{name} epoch {record.epoch}, {numbers.age(view.age_s(record.at))} ago"
-        elif name in view.snapshot.denied:
+        if name in view.snapshot.denied:
             text = f"{name} not covered by the key's caps"
+        elif record is not None:
+            text = f"{name} epoch {record.epoch}, {numbers.age(view.age_s(record.at))} ago"
         elif name == "mdsmap" and view.snapshot.fs_missing:
             text = f"{name} unknown: the cluster has no file system of that name"
         else:
