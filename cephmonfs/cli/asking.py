@@ -16,6 +16,8 @@ from cephmonfs.cli.session import Client, connect, describe, first_of, prepare
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import CephMonFSError, ConfigError
+from cephmonfs.wire import limits
+from cephmonfs.wire.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -90,5 +92,5 @@ def run_trio(work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
 
 def say(program: str, line: str, priority: int = journal.ERROR) -> None:
     """Tell the user one line."""
-    text = f"cephmonfs {program}: {line}"
+    text = one_line(f"cephmonfs {program}: {line}", limits.MAX_NAME)
     print(journal.marked(text, priority) if journal.listens() else text, file=sys.stderr, flush=True)

@@ -23,7 +23,8 @@ from cephmonfs.cli.session import first_of, timeout_sentence
 from cephmonfs.config.monaddr import parse_targets
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout
 from cephmonfs.model import descriptions
-from cephmonfs.wire.text import lines
+from cephmonfs.wire import limits
+from cephmonfs.wire.text import lines, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +145,7 @@ def _print(reply: CommandReply, wanted: str | None, out_file: str | None) -> int
 
 
 def _refuse(sentence: str) -> int:
-    print(f"cephmonfs ceph: {sentence}\nError EINVAL: invalid command", file=sys.stderr)
+    print(f"cephmonfs ceph: {one_line(sentence, limits.MAX_NAME)}\nError EINVAL: invalid command", file=sys.stderr)
     return errno.EINVAL
 
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -21,6 +22,7 @@ from cephmonfs.cli.session import connect, first_of, first_session, prepare
 from cephmonfs.config import srv
 from cephmonfs.config.monaddr import MonTarget, on_v2, targets_for_mode
 from cephmonfs.errors import CephMonFSError, ConfigError, NotPermitted, RequestTimeout, SessionLost
+from cephmonfs.fs.render import numbers
 from cephmonfs.fs.tree import ROWS
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.model.health import Health
@@ -502,10 +504,12 @@ def _cluster_health(report: Report, answer: bytes) -> None:
     except CephMonFSError as exc:
         report.add("health", NOTE, f"unknown: {exc}")
         return
-    checks = "; ".join(check.summary for check in health.checks)
-    report.add("health", OK if health.status == "HEALTH_OK" else NOTE, f"{health.status} {checks}".strip())
+    checks = "; ".join(check.summary for check in health.active)
+    text = " ".join(filter(None, (health.status, checks, numbers.mutes(health, time.time()))))
+    report.add("health", OK if health.status == "HEALTH_OK" else NOTE, text)
     report.facts["health"] = health.status
-    for check in health.checks:
+    report.facts["muted"] = [check.code for check in health.muted]
+    for check in health.active:
         if check.code == "MON_CLOCK_SKEW":
             text = f"the monitors disagree about the time: {check.summary}"
             report.add("clock", FAULT, text, "ceph time-sync-status")

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from cephmonfs.wire.text import lines
+
 WIDTH: Final = 80
 _TEXT_AT: Final = 20
 
@@ -64,8 +66,9 @@ class Report:
 
     def text(self) -> str:
         """Return the report as people read it, in 80 columns."""
-        lines = [line for step in self.steps for line in _lines(step)]
-        return "\n".join([*lines, "", *textwrap.wrap(f"verdict: {self.verdict}", WIDTH, subsequent_indent="  ")]) + "\n"
+        written = [line for step in self.steps for line in _lines(step)]
+        written += ["", *textwrap.wrap(f"verdict: {self.verdict}", WIDTH, subsequent_indent="  "), ""]
+        return lines("\n".join(written))
 
     def json(self) -> str:
         """Return the report as programs read it."""

@@ -9,12 +9,12 @@ from typing import ClassVar, Final
 
 from cephmonfs.cli import journal
 from cephmonfs.cli.calm import Calm
-from cephmonfs.fs.logring import LogRing
+from cephmonfs.fs.logring import LogRing, PrintableFormatter
 
 SYSLOG: Final = "/dev/log"
 
 
-class _ForJournal(logging.Formatter):
+class _ForJournal(PrintableFormatter):
     """The journal has time and name already; the priority goes before every line, those of a traceback too."""
 
     _PRIORITIES: ClassVar[dict[int, int]] = {
@@ -38,7 +38,7 @@ def start_logging(level: str, *, foreground: bool, syslog: str = SYSLOG) -> LogR
         if journal.listens():
             stream.setFormatter(_ForJournal("%(message)s"))
         else:
-            stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            stream.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         handlers.append(stream)
     elif os.path.exists(syslog):
         from logging.handlers import SysLogHandler  # and with it pickle: nothing for a service or a container
@@ -49,7 +49,7 @@ def start_logging(level: str, *, foreground: bool, syslog: str = SYSLOG) -> LogR
             pass  # no syslog here; the ring has it all
         else:
             handler.ident = f"cephmonfs[{os.getpid()}]: "
-            handler.setFormatter(logging.Formatter("%(message)s"))
+            handler.setFormatter(PrintableFormatter("%(message)s"))
             handlers.append(handler)
     root = logging.getLogger()
     for old in list(root.handlers):

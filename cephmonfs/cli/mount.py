@@ -17,6 +17,8 @@ from cephmonfs.cli.notify import handed_over
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import ConfigError
+from cephmonfs.wire import limits
+from cephmonfs.wire.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +79,7 @@ def run(argv: Sequence[str], serve: Serve) -> int:
 
 def say(line: str, priority: int = journal.ERROR) -> None:
     """Tell the user one line."""
-    text = f"{PROGRAM}: {line}"
+    text = one_line(f"{PROGRAM}: {line}", limits.MAX_NAME)
     print(journal.marked(text, priority) if journal.listens() else text, file=sys.stderr, flush=True)
 
 

@@ -49,7 +49,10 @@ class EventRing:
         """Add one line; a full ring first loses its older three quarters."""
         self._seq += 1
         stamp = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"time": stamp, "seq": self._seq, **event}, ensure_ascii=False).encode() + b"\n"
+        line = (
+            json.dumps({"time": stamp, "seq": self._seq, **event}, ensure_ascii=False).encode("utf-8", "replace")
+            + b"\n"
+        )
         if self._used + len(line) > RING_BYTES:
             self._cut()
         self._buffer[self._used : self._used + len(line)] = line

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Final
+from typing import Any, Final
+
+from cephmonfs.wire.text import lines as in_lines
+from cephmonfs.wire.text import one_line
 
 LINES: Final = 1000
 _LINE_LIMIT: Final = 2000  # characters; a traceback fits, a dumped buffer does not
+
+
+class PrintableFormatter(logging.Formatter):
+    """A record is one line of printable characters: it may quote what a peer sent.  A traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format the line."""
+        record.message = one_line(record.message, _LINE_LIMIT)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        """Format the traceback."""
+        return in_lines(super().formatException(ei))
 
 
 class LogRing(logging.Handler):
@@ -18,7 +34,7 @@ class LogRing(logging.Handler):
         self._lines: deque[str] = deque(maxlen=lines)
         self.version = 0
         self.last_wall: float | None = None
-        self.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", "%FT%T"))
+        self.setFormatter(PrintableFormatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s: %(message)s", "%FT%T"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format and keep one record; one with a traceback takes several lines of the ring."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import CephMonFSError
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from cephmonfs.fs.view import View
     from cephmonfs.mon.snapshot import SessionChange
+
+log = logging.getLogger(__name__)
 
 _LINE_LIMIT: Final = 4000  # characters of one detail
 _CAPACITY_STEP: Final = 0.01
@@ -33,6 +36,7 @@ class Observer:
         self._leader = ""
         self._health = ""
         self._checks: tuple[str, ...] = ()
+        self._muted: tuple[str, ...] = ()
         self._used_ratio: float | None = None
         self._last_error = ""
         self._fresh: bool | None = None  # None until it is for the first time
@@ -41,9 +45,10 @@ class Observer:
         """Return the events since the last call, each with its time."""
         now = view.snapshot.now.wall
         events: list[tuple[Event, float]] = []
-        events += self._session(view)
-        events += ((event, view.snapshot.maps[name].at.wall) for name, event in self._maps(view))
-        events += ((event, now) for event in self._verdicts(view))
+        for dated in (self._session, self._maps):
+            _collect(events, dated(view))
+        for verdict in (self._capacity, self._staleness, self._health_change, self._quorum_change):
+            _collect(events, ((event, now) for event in verdict(view)))
         return events
 
     def _session(self, view: View) -> Iterator[tuple[Event, float]]:
@@ -58,7 +63,7 @@ class Observer:
             yield {"event": "error", "mon": view.snapshot.mon, "detail": error[:_LINE_LIMIT]}, view.snapshot.now.wall
         self._last_error = error
 
-    def _maps(self, view: View) -> Iterator[tuple[str, Event]]:
+    def _maps(self, view: View) -> Iterator[tuple[Event, float]]:
         for name, record in view.snapshot.maps.items():
             if self._epochs.get(name) == record.epoch:
                 continue
@@ -74,7 +79,7 @@ class Observer:
                     detail = ""
             except CephMonFSError:
                 detail = ""  # the file of this map says what is wrong with it
-            yield name, event if first or not detail else event | {"detail": detail[:_LINE_LIMIT]}
+            yield event if first or not detail else event | {"detail": detail[:_LINE_LIMIT]}, record.at.wall
 
     def _monmap(self, view: View) -> str:
         before, self._mons = self._mons, {mon.name: str(mon.addrs) for mon in view.snapshot.mons}
@@ -84,12 +89,6 @@ class Observer:
         ranks = {info.rank: f"{info.name} {state_name(info.state)}" for info in view.mdsmap.infos if info.rank >= 0}
         before, self._ranks = self._ranks, ranks
         return _difference("rank", {str(k): v for k, v in before.items()}, {str(k): v for k, v in ranks.items()})
-
-    def _verdicts(self, view: View) -> Iterator[Event]:
-        yield from self._capacity(view)
-        yield from self._staleness(view)
-        yield from self._health_change(view)
-        yield from self._quorum_change(view)
 
     def _staleness(self, view: View) -> Iterator[Event]:
         """Tell when the quorum was not heard for `stale_after`, and when it is heard again."""
@@ -116,10 +115,12 @@ class Observer:
         except CephMonFSError:
             return  # nobody has told it yet, or nobody will
         status = _UNKNOWN if view.is_stale(HEALTH) else health.status
-        checks = tuple(check.code for check in health.checks)
-        if (status, checks) != (self._health, self._checks):
-            yield {"event": "health", "old": self._health or None, "new": status, "checks": list(checks)}
-        self._health, self._checks = status, checks
+        checks = tuple(check.code for check in health.active)
+        muted = tuple(check.code for check in health.muted)
+        if (status, checks, muted) != (self._health, self._checks, self._muted):
+            event: Event = {"event": "health", "old": self._health or None, "new": status, "checks": list(checks)}
+            yield event | {"muted": list(muted)} if muted or self._muted else event
+        self._health, self._checks, self._muted = status, checks, muted
 
     def _quorum_change(self, view: View) -> Iterator[Event]:
         try:
@@ -135,6 +136,14 @@ class Observer:
                 "joined": [name for name in quorum.names if name not in self._quorum],
             }
         self._quorum, self._leader = quorum.names, quorum.leader
+
+
+def _collect(events: list[tuple[Event, float]], found: Iterator[tuple[Event, float]]) -> None:
+    """Add what is found; a fault of ours costs the rest of its kind, and whoever observes goes on."""
+    try:
+        events += found
+    except Exception:
+        log.exception("not all that happened is in the file events")
 
 
 def _difference(what: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, OSDMAP, QUORUM, Command
 from cephmonfs.fs.render import dashboard, debug, maps_files, metrics, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
 from cephmonfs.fs.view import STATFS
+from cephmonfs.wire.text import lines
 
 if TYPE_CHECKING:
     from cephmonfs.fs.view import View
@@ -287,7 +288,7 @@ class Node:
             return text
         if self.row.kind is Kind.VALUE:
             text += "\n"
-        return text.encode("utf-8", "replace")  # what a cluster says has no surrogates any more; a path of ours may
+        return lines(text, limit=len(text)).encode()  # options and errors of this machine have been through no door
 
     def key(self, view: View) -> object:
         """Return a value that is equal as long as nothing new has arrived for this file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.model.answer import Fields, parse_object
@@ -38,7 +39,7 @@ class HealthMute:
     sticky: bool
     summary: str  # of the check as it was muted
     count: int | None
-    ttl: str  # when it ends, empty for never
+    ends: float | None  # seconds since 1970; None for never
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Health:
                     mute.boolean("sticky") or False,
                     mute.sentence("summary"),
                     mute.integer("count"),
-                    mute.name("ttl"),
+                    _seconds(mute.name("ttl")),
                 )
                 for mute in report.rows("mutes")[: limits.MAX_HEALTH_CHECKS]
             ),
@@ -86,6 +87,14 @@ class Health:
             if check.code == "SLOW_OPS" and (found := _SLOW_OPS.match(check.summary)):
                 return int(found[0])
         return 0
+
+
+def _seconds(ttl: str) -> float | None:
+    """Read the end of a mute, "2026-11-30T13:08:11.576432+0000"; None where there is none or it is no time."""
+    try:
+        return datetime.fromisoformat(ttl).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _checks(entries: Iterable[tuple[str, Fields]]) -> tuple[HealthCheck, ...]:

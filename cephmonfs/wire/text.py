@@ -37,6 +37,6 @@ def lines(text: str, limit: int = limits.MAX_STRING) -> str:
     """Return a text of several lines: newlines and tabs stay, otherwise as `printable`."""
     if len(text) > limit:
         text = text[: limit - len(_CUT)] + _CUT
-    if text.isprintable():
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join([char if char.isprintable() or char in "\n\t" else SUBSTITUTE for char in text])

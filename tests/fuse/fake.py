@@ -46,6 +46,25 @@ HEALTH = {
     },
     "mutes": [],
 }
+MUTED = {  # as Pacific, Reef and Tentacle answer
+    "status": "HEALTH_OK",
+    "checks": {
+        "OSDMAP_FLAGS": {
+            "severity": "HEALTH_WARN",
+            "summary": {"message": "noout flag(s) set", "count": 1},
+            "muted": True,
+        }
+    },
+    "mutes": [
+        {
+            "code": "OSDMAP_FLAGS",
+            "ttl": "2027-01-15T09:00:00.000000+0000",  # an hour after WALL
+            "sticky": False,
+            "summary": "noout flag(s) set",
+            "count": 1,
+        }
+    ],
+}
 DESCRIPTIONS = {
     f"cmd{i:03}": {"sig": words.split(), "help": "", "module": "mon", "perm": "r", "flags": 0}
     for i, words in enumerate(("health", "quorum_status", "osd tree", "osd getmap", "osd crush rule ls", "slow"))

@@ -21,6 +21,7 @@ from cephmonfs.fs.capacity_ring import KEPT_S
 from cephmonfs.fs.render import numbers, staleness
 from cephmonfs.fs.render.dashboard_style import CSS
 from cephmonfs.fs.render.html import Html, el, join
+from cephmonfs.fs.render.parts import reason
 from cephmonfs.fs.view import STATFS
 from cephmonfs.model.df import Df
 from cephmonfs.model.entity import AddrType
@@ -68,8 +69,8 @@ def dashboard(view: View) -> str:
     for part, title, width in parts:
         try:
             body = part(view)
-        except CephMonFSError as exc:
-            body = el("p", f"unknown: {exc}", class_="soft")
+        except Exception as exc:
+            body = el("p", reason(exc), class_="soft")
         if body is not None:
             cards.append(el("section", el("h2", title), body, class_=width or None))
     snap = view.snapshot
@@ -166,13 +167,15 @@ def _health(view: View) -> Html:
     if view.is_stale(HEALTH):
         age = numbers.age(view.age_s(view.asked(HEALTH)))
         parts.append(el("p", f"It was {health.status}, {age} ago:", class_="soft"))
-    shown = health.checks
+    shown = health.active
     items = [
         el("li", el("b", check.code, class_="bad" if check.severity == "HEALTH_ERR" else "warn"), check.summary)
         for check in shown[:_CHECKS]
     ]
     if len(shown) > _CHECKS:
         items.append(el("li", f"and {len(shown) - _CHECKS} more", class_="soft"))
+    if mutes := numbers.mutes(health, view.snapshot.now.wall):
+        items.append(el("li", mutes, class_="soft"))
     return join(*parts, el("ul", *items), _daemons(view))
 
 
@@ -181,7 +184,7 @@ def _daemons(view: View) -> Html:
     rows: list[tuple[str, str]] = []
     for part in (_quorum, _osds, _mdss):
         try:
-            rows += part(view)
+            rows += list(part(view))
         except CephMonFSError:
             continue  # the cards below say why
     return _pairs(rows)

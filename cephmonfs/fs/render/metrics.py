@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.answers import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS
+from cephmonfs.fs.render.parts import reason
 from cephmonfs.fs.statfsgate import BUCKETS_S
 from cephmonfs.model import df
 from cephmonfs.model.metadata import DaemonMetadata, parse_metadata
 from cephmonfs.model.osdmap import OSD_EXISTS, OSD_UP, POOL_ERASURE, WEIGHT_IN
 from cephmonfs.mon.snapshot import State
+from cephmonfs.wire.limits import MIB
+from cephmonfs.wire.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +49,11 @@ _OSD_FLAGS: Final = (
     "nodeep-scrub",
 )
 
+_FILLED_MAX: Final = 8 * MIB  # of 7000 pools
+_PAGE_MIN: Final = 24 << 10  # a small cluster's page has 12 KiB
+_OSD_BYTES: Final = 160  # three lines
+_POOL_BYTES: Final = 1200  # eighteen lines
+
 COMMANDS: Final = (HEALTH, QUORUM, DF_DETAIL, STATUS, MON_METADATA)
 
 Labels = tuple[str, ...]
@@ -60,8 +68,7 @@ def load() -> None:
 def metrics(view: View) -> bytes:
     """Everything that is known and new enough."""
     page = Page()
-    _ourselves(view, page)
-    parts: Sequence[Callable[[View, Page], None]] = (_health, _quorum, _capacity, _status)
+    parts: Sequence[Callable[[View, Page], None]] = (_ourselves, _health, _quorum, _capacity, _status)
     if view.fresh:
         parts = (*parts, _monitors, _file_systems, _osdmap)
     for part in parts:
@@ -69,7 +76,27 @@ def metrics(view: View) -> bytes:
             part(view, page)
         except CephMonFSError:
             continue  # not known; the file of this part says why
-    return page.text()
+        except Exception as exc:
+            reason(exc)
+    return _filled(page.text(), view)
+
+
+def _filled(page: bytes, view: View) -> bytes:
+    """Add empty lines, which Prometheus passes over.
+
+    Web servers and sshfs look at a file's size, then open it, and send that much.  So the size has to be the same
+    before and after the answers that the open asks for: it is made from the maps, which stay, and not from the samples,
+    which come and go.
+    """
+    wanted = _PAGE_MIN
+    try:
+        osdmap = view.osdmap
+        wanted += osdmap.num_osds * _OSD_BYTES + len(osdmap.pools) * _POOL_BYTES
+    except Exception:  # its part of the page has said why
+        pass
+    wanted = max(len(page), min(wanted, _FILLED_MAX))
+    size = 1 << (wanted - 1).bit_length() if wanted < MIB else -(-wanted // MIB) * MIB
+    return page + b"\n" * (size - len(page))
 
 
 class Page:
@@ -129,8 +156,12 @@ class Page:
         from prometheus_client import Metric
 
         family = Metric(name, text, kind)
+        seen: set[Labels] = set()  # the same labels twice, and Prometheus refuses the page
         for values, value in samples:
-            family.add_sample(name + suffix, dict(zip(labels, values, strict=True)), value)
+            shown = tuple(map(printable, values))
+            if shown not in seen:
+                seen.add(shown)
+                family.add_sample(name + suffix, dict(zip(labels, shown, strict=True)), float(value))
         if family.samples:
             self._families.append(family)
 
@@ -155,8 +186,14 @@ def _health(view: View, page: Page) -> None:
         ("name", "severity"),
         [((check.code, check.severity), 1) for check in health.checks],
     )
-    if slow_ops := health.slow_ops:
-        page.one("ceph_healthcheck_slow_ops", "OSD or Monitor requests taking a long time to process", slow_ops)
+    slow_ops = health.slow_ops
+    page.one("ceph_healthcheck_slow_ops", "OSD or Monitor requests taking a long time to process", slow_ops)
+    page.gauge(  # the mgr module does not tell: there a muted check is active like any other
+        "cephmonfs_health_check_muted",
+        "1 for a health check that is muted, 0 for one that is not",
+        ("name",),
+        [((check.code,), check.muted) for check in health.checks],
+    )
 
 
 def _quorum(view: View, page: Page) -> None:

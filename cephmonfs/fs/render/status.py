@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.answers import HEALTH, QUORUM
 from cephmonfs.fs.render import numbers, staleness
+from cephmonfs.fs.render.parts import reason
 from cephmonfs.fs.view import STATFS
 from cephmonfs.model.entity import AddrType
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 WIDTH: Final = 80
 _INDENT: Final = 12
 _BAR: Final = 50
+_WHO_AND_WHERE: Final = 48  # columns for a monitor's name and address
 _CHECKS: Final = 8
 _MONS: Final = 16
 _HISTORY: Final = 4
@@ -27,8 +29,17 @@ _MAPS: Final = ("monmap", "osdmap", "mdsmap", "fsmap", "mgrmap")
 
 def status(view: View) -> str:
     """Health, capacity, monitors, maps, session; whatever is not known or not new says so."""
-    parts = (_cluster, _health, _capacity, _monitors, _maps, _session)
-    return "".join(f"{line[:WIDTH].rstrip()}\n" for part in parts for line in part(view))
+    parts = (
+        ("cluster", _cluster), ("health", _health), ("capacity", _capacity), ("monitors", _monitors), ("maps", _maps),
+        ("session", _session),
+    )  # fmt: skip
+    shown: list[str] = []
+    for label, part in parts:
+        try:
+            shown += list(part(view))
+        except Exception as exc:
+            shown += _wrapped(label, reason(exc))
+    return "".join(f"{line[:WIDTH].rstrip()}\n" for line in shown)
 
 
 def _row(label: str, text: str) -> str:
@@ -39,10 +50,6 @@ def _wrapped(label: str, text: str, lines: int = 2) -> Iterator[str]:
     width = WIDTH - _INDENT
     for i, line in enumerate(textwrap.wrap(text, width, max_lines=lines, placeholder=" ...") or [""]):
         yield _row(label if i == 0 else "", line)
-
-
-def _why(exc: CephMonFSError) -> str:
-    return f"unknown: {exc}"
 
 
 def _cluster(view: View) -> Iterator[str]:
@@ -63,10 +70,13 @@ def _health(view: View) -> Iterator[str]:
         yield _row("health", f"HEALTH_UNKNOWN (it was {health.status}, {age})")
     else:
         yield _row("health", health.status + (f" ({age})" if age_s > view.renewed_s(HEALTH) else ""))
-    for check in health.checks[:_CHECKS]:
+    active = health.active
+    for check in active[:_CHECKS]:
         yield from _wrapped("", f"{check.code}: {check.summary}", 1)
-    if len(health.checks) > _CHECKS:
-        yield _row("", f"and {len(health.checks) - _CHECKS} more")
+    if len(active) > _CHECKS:
+        yield _row("", f"and {len(active) - _CHECKS} more")
+    if mutes := numbers.mutes(health, view.snapshot.now.wall):
+        yield from _wrapped("", mutes)
 
 
 def _capacity(view: View) -> Iterator[str]:
@@ -95,7 +105,7 @@ def _monitors(view: View) -> Iterator[str]:
     try:
         last = view.last_quorum
     except CephMonFSError as exc:
-        note = f"quorum {_why(exc)}"
+        note = f"quorum {reason(exc)}"
     else:
         note = f"quorum {','.join(last.names)}, leader {last.leader or '-'}"
         age_s = view.age_s(view.asked(QUORUM))
@@ -106,14 +116,34 @@ def _monitors(view: View) -> Iterator[str]:
             if age_s > view.renewed_s(QUORUM):
                 note += f" ({numbers.age(age_s)} ago)"
     yield from _wrapped("monitors", f"{len(mons) or 'none known'}; {note}")
-    for mon in mons[:_MONS]:
-        ours = "*" if mon.name == view.snapshot.mon and view.snapshot.state == "open" else " "
-        rtt = "" if mon.rtt_s is None else f"{mon.rtt_s * 1000:.1f} ms"
-        seat = "" if quorum is None else "in" if mon.name in quorum.names else "OUT"
-        addr = str(mon.addrs.of_type(AddrType.MSGR2) or mon.addrs.legacy_or_front)
-        yield _row("", f"{ours}{mon.rank:>2} {mon.name:<10.10} {addr:<37.37} {seat:<3} {rtt:>9}")
+    yield from _monitor_rows(view, None if quorum is None else frozenset(quorum.names))
     if len(mons) > _MONS:
         yield _row("", f"and {len(mons) - _MONS} more")
+
+
+def _monitor_rows(view: View, in_quorum: frozenset[str] | None) -> Iterator[str]:
+    """A line for each monitor, two where names and addresses are too long for one."""
+    mons = view.snapshot.mons[:_MONS]
+    addrs = [str(mon.addrs.of_type(AddrType.MSGR2) or mon.addrs.legacy_or_front) for mon in mons]
+    longest = max((len(mon.name) for mon in mons), default=0)
+    fits = longest + 1 + max(map(len, addrs), default=0) <= _WHO_AND_WHERE
+    width = max(longest, 10) if fits else _WHO_AND_WHERE
+    for mon, addr in zip(mons, addrs, strict=True):
+        ours = "*" if mon.name == view.snapshot.mon and view.snapshot.state == "open" else " "
+        rtt = "" if mon.rtt_s is None else f"{mon.rtt_s * 1000:.1f} ms"
+        seat = "" if in_quorum is None else "in" if mon.name in in_quorum else "OUT"
+        who = f"{_middle_out(mon.name, _WHO_AND_WHERE):<{width}}" + (f" {addr}" if fits else "")
+        yield _row("", f"{ours}{mon.rank:>2} {who:<{_WHO_AND_WHERE}} {seat:<3} {rtt:>9}")
+        if not fits:
+            yield _row("", f"    {addr}")
+
+
+def _middle_out(text: str, width: int) -> str:
+    """Shorten a name in its middle: what tells names apart is mostly at their end."""
+    if len(text) <= width:
+        return text
+    end = (width - 3) // 2
+    return f"{text[: width - 3 - end]}...{text[-end:]}"
 
 
 def _maps(view: View) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError, NoData, NotPermitted
 from cephmonfs.fs.render import numbers
+from cephmonfs.wire.text import one_line
 
 if TYPE_CHECKING:
     from cephmonfs.fs.view import View
@@ -188,11 +189,6 @@ def last_error(view: View) -> str:
 def epoch(view: View, name: str) -> str:
     """Epoch of a map."""
     return str(view.map_record(name).epoch)
-
-
-def one_line(text: str) -> str:
-    """A value is one line, whatever the message says."""
-    return " ".join(text.split())
 
 
 def log(view: View) -> str:

@@ -217,6 +217,13 @@ def test_names_with_html_in_them(view_of: Callable[..., View], monkeypatch: pyte
     assert page.text.count("alert('x')") >= 15
 
 
+def test_a_muted_check_is_shown_as_muted(view_of: Callable[..., View]) -> None:
+    page = Page(dashboard(view_of(answers={HEALTH: reply(fake.MUTED)})))
+    assert "(muted: OSDMAP_FLAGS(59m))" in page.text
+    assert "noout flag(s) set" not in page.text
+    assert "HEALTH_OK" in page.text
+
+
 def test_a_stale_page_says_so(view_of: Callable[..., View]) -> None:
     view = view_of(
         answers=answers(75.0), maps=maps(), state=State.HUNTING, last_contact=Stamp(925.0, WALL), since=None,

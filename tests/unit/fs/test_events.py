@@ -174,6 +174,21 @@ def test_health_and_quorum(observer: Observer, view_of: Callable[..., View]) -> 
     assert told(observer, view_of(answers={HEALTH: NoData("x"), QUORUM: NoData("x")})) == []
 
 
+def test_a_mute_is_an_event(observer: Observer, view_of: Callable[..., View]) -> None:
+    def look(report: object) -> list[Event]:
+        events = told(observer, view_of(answers={HEALTH: reply(report), QUORUM: reply(fake.QUORUM)}))
+        return [event for event in events if event["event"] == "health"]
+
+    look(fake.HEALTH)
+    assert look(fake.MUTED) == [
+        {"event": "health", "old": "HEALTH_WARN", "new": "HEALTH_OK", "checks": [], "muted": ["OSDMAP_FLAGS"]}
+    ]
+    assert look(fake.MUTED) == []
+    assert look(fake.HEALTH) == [
+        {"event": "health", "old": "HEALTH_OK", "new": "HEALTH_WARN", "checks": ["OSDMAP_FLAGS"], "muted": []}
+    ]
+
+
 def test_capacity_in_steps_of_a_percent(observer: Observer, view_of: Callable[..., View]) -> None:
     at = Stamp(999.0, WALL + 9)
 

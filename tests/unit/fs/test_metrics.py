@@ -16,6 +16,7 @@ from cephmonfs.fs.render.metrics import metrics
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.statfsgate import StatfsTally
 from cephmonfs.fs.view import View
+from cephmonfs.model.df import POOL_NUMBERS
 from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp, State
 from cephmonfs.wire.cursor import Cursor
@@ -65,7 +66,10 @@ def recorded_maps() -> dict[str, MapRecord]:
 
 
 def parsed(view: View) -> Samples:
-    text = metrics(view).decode()
+    return parsed_text(metrics(view).decode())
+
+
+def parsed_text(text: str) -> Samples:
     assert "\ttimestamp" not in text
     found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for family in text_string_to_metric_families(text):
@@ -268,3 +272,48 @@ def test_ten_thousand_osds(view_of: Callable[..., View], monkeypatch: pytest.Mon
     assert value(found, "ceph_osd_weight", ceph_daemon="osd.7") == 0.5
     assert value(found, "ceph_osd_in", ceph_daemon="osd.9999") == 0
     assert len(series(found, "ceph_osd_up")) == 10_000
+
+
+def test_a_muted_check_is_active_as_in_the_mgr_module_and_told_to_be_muted(view_of: Callable[..., View]) -> None:
+    found = parsed(view_of(answers=answers() | {HEALTH: reply(fake.MUTED)}))
+    assert value(found, "ceph_health_status") == 0
+    assert value(found, "ceph_health_detail", name="OSDMAP_FLAGS", severity="HEALTH_WARN") == 1
+    assert value(found, "cephmonfs_health_check_muted", name="OSDMAP_FLAGS") == 1
+    assert value(found, "ceph_healthcheck_slow_ops") == 0
+    assert value(parsed(view_of(answers=answers())), "cephmonfs_health_check_muted", name="SLOW_OPS") == 0
+
+
+def test_the_size_is_that_of_the_cluster_and_not_of_what_is_known(view_of: Callable[..., View]) -> None:
+    """Who looks at the size first (web servers, sshfs) gets the whole page, and valid text."""
+    known = view_of(answers=answers(), maps=recorded_maps())
+    pages = [
+        metrics(view)
+        for view in (
+            known,
+            view_of(maps=recorded_maps()),  # before the commands that the open asks
+            view_of(answers=answers(100.0), maps=recorded_maps()),  # samples that have left
+            view_of(answers=answers(100.0), maps=recorded_maps(), last_contact=Stamp(100.0, WALL)),
+            view_of(answers=answers(), maps=recorded_maps(), counters={"bytes_in": 10**15}),
+        )
+    ]
+    assert {len(page) for page in pages} == {64 << 10}
+    assert len(metrics(view_of(maps={}, statfs=None, mons=(), last_contact=None, fsid=""))) == 32 << 10
+    for page in pages:
+        assert page.endswith(b"\n\n")
+        assert parsed_text(page.decode())
+
+
+def test_many_osds_and_pools_have_a_page_of_one_size_too(
+    view_of: Callable[..., View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    osdmap = OSDMap.decode(Cursor(load(RELEASE, "rich-osdmap-all.bin")))
+    pool = next(iter(osdmap.pools.values()))
+    pools = dict.fromkeys(range(1, 201), pool)
+    names = {i: f"default.rgw.buckets.data-{i}" for i in pools}
+    many = replace(osdmap, pools=pools, pool_names=names, states=(3,) * 500, weights=(0x10000,) * 500)
+    monkeypatch.setattr(View, "osdmap", many)
+    df = DF | {"pools": [{"id": i, "stats": dict.fromkeys(POOL_NUMBERS, 10**15)} for i in pools]}
+    full = metrics(view_of(answers=answers() | {DF_DETAIL: reply(df)}, maps=recorded_maps()))
+    bare = metrics(view_of(maps=recorded_maps(), last_contact=Stamp(100.0, WALL)))
+    assert len(full.rstrip()) > 2 * len(bare.rstrip())
+    assert len(full) == len(bare)

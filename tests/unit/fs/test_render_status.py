@@ -10,8 +10,9 @@ from cephmonfs.errors import NotPermitted
 from cephmonfs.fs.answers import HEALTH, QUORUM
 from cephmonfs.fs.render.status import status
 from cephmonfs.fs.view import View
+from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr
 from cephmonfs.model.statfs import Statfs
-from cephmonfs.mon.snapshot import CommandReply, SessionChange, Stamp, State
+from cephmonfs.mon.snapshot import CommandReply, MonView, SessionChange, Stamp, State
 from tests.fuse import fake
 from tests.fuse.fake import WALL, snapshot
 
@@ -120,3 +121,31 @@ def test_a_screen_full_of_everything_keeps_its_width_and_height(view_of: Callabl
 @pytest.mark.parametrize("report", [{}, {"status": 7, "checks": []}, {"checks": {"A": 3, "B": {"summary": "x"}}}])
 def test_odd_health_reports(view_of: Callable[..., View], report: object) -> None:
     assert "HEALTH_UNKNOWN" in status(view_of(answers={HEALTH: reply(report), QUORUM: reply(report)}))
+
+
+def test_a_muted_check_is_shown_as_ceph_shows_it(view_of: Callable[..., View]) -> None:
+    text = status(view_of(answers={HEALTH: reply(fake.MUTED), QUORUM: reply(fake.QUORUM)}))
+    assert "  health    HEALTH_OK\n            (muted: OSDMAP_FLAGS(59m))\n  capacity" in text
+
+
+NAMES = {
+    "numbers at the end": ["ceph-mon-01", "ceph-mon-02", "ceph-mon-03"],
+    "of hosts": ["mon.rack-17.row-b.dc1.example.com", "mon.rack-18.row-b.dc1.example.com"],
+    "longer than a line": ["x" * 60 + "1", "x" * 60 + "2"],
+}
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "2001:db8:1234:5678:9abc:def0:1234:5678"])
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_monitors_with_long_names_are_told_apart(view_of: Callable[..., View], names: list[str], host: str) -> None:
+    addrs = AddrVec((EntityAddr.of(host, 3300, AddrType.MSGR2),))
+    mons = tuple(MonView(name, i, addrs, 0.0003, "") for i, name in enumerate(names))
+    quorum = {"quorum_names": names, "quorum_leader_name": names[0]}
+    text = status(view_of(answers={HEALTH: reply(fake.HEALTH), QUORUM: reply(quorum)}, mons=mons))
+    assert max(map(len, text.splitlines())) <= 80
+    rows = [line for line in text.splitlines() if line.endswith("in     0.3 ms")]
+    shown = [line.split()[1] for line in rows]
+    assert len(set(shown)) == len(names)
+    if len(names[0]) < 48:
+        assert shown == names
+    assert text.count(str(addrs.addrs[0])) == len(names)
