@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test soak lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages test-systemd compatibility clean fuzz audit security-table
+.PHONY: help venv demo test soak killed lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages test-systemd compatibility clean fuzz audit security-table
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,6 +44,10 @@ soak: venv  ## faults of real monitors beside ceph-fuse and librados, 40 minutes
 	@tools/setup.sh cluster
 	@$(BIN)/python -m tests.reliability run --only "$(ONLY)" --out "$(SOAK_OUT)"
 	@$(BIN)/python -m tests.reliability report "$(SOAK_OUT)" >docs/reliability.md
+
+CALLERS ?= 100000
+killed: venv  ## kill CALLERS (100000) callers of a mount at the wrong moment, and look at its loop after each; ten minutes
+	@CEPHMONFS_KILLED=$(CALLERS) $(BIN)/pytest -q -s -p no:xdist -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/fuse/test_killed.py
 
 lint: venv  ## format, lint and layers
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }

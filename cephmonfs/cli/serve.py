@@ -25,6 +25,7 @@ from cephmonfs.cli.logs import start_logging
 from cephmonfs.cli.notify import Notifier
 from cephmonfs.cli.session import Client, describe, first_answer, first_of, first_session
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout, SessionLost
+from cephmonfs.fs import workers
 from cephmonfs.mon.snapshot import State
 from cephmonfs.runtime.clock import BootClock
 
@@ -98,7 +99,7 @@ async def serve(config: MountConfig, report: Reporter, parts: Parts[Any], ring: 
                     nursery.cancel_scope.cancel()
                     return Exit.INTERRUPTED
                 operations = parts.make_operations(client, prepared, ring)
-                with mounted(operations, config, client.snapshot()):
+                with workers.enabled(), mounted(operations, config, client.snapshot()):
                     stop.mounted = True
                     restrict(config, user)
                     await answer(operations, config, report, client, notifier, stop, parts)

@@ -35,7 +35,6 @@ import trio
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, QUORUM
 from cephmonfs.fs.boundary import fuse_handler
-from cephmonfs.fs.door import one_door
 from cephmonfs.fs.handles import DirectoryHandle, Handle, Handles
 from cephmonfs.fs.inodes import Inodes
 from cephmonfs.fs.pace import Pace
@@ -394,6 +393,5 @@ async def run_mounted(operations: CephMonOperations) -> None:
     """Serve an initialised mount until it is unmounted or pyfuse3.terminate is called."""
     async with trio.open_nursery() as nursery:
         await nursery.start(operations.run)
-        with one_door():
-            await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
+        await pyfuse3.main(min_tasks=MIN_TASKS, max_tasks=MAX_TASKS)
         nursery.cancel_scope.cancel()

@@ -171,11 +171,6 @@ class Requests:
         self._statfs_next = {}
         return waiters
 
-    def statfs_is_out(self, waiter: WaiterId) -> bool:
-        """Whether this caller's question is on the wire."""
-        statfs = self._statfs
-        return statfs is not None and bool(statfs.sent) and waiter in statfs.waiters
-
     def statfs_open_since(self) -> float | None:
         """When the statfs without an answer was first asked, None if there is none."""
         return self._statfs.created if self._statfs is not None else None

@@ -226,10 +226,6 @@ class MonSession:
         """Return since when (monotonic) a statfs is without an answer, None when none is."""
         return self._requests.statfs_open_since()
 
-    def statfs_is_out(self, waiter: WaiterId) -> bool:
-        """Whether this caller's statfs is on its way, and there is nothing to do for it but to wait."""
-        return self._requests.statfs_is_out(waiter)
-
     @property
     def statfs_gathering(self) -> int:
         """How many callers wait for a statfs that leaves as soon as the driver says that nobody else comes."""

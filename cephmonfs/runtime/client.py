@@ -1,9 +1,8 @@
 """MonClient: the session in a trio loop.  Sockets and timers; every byte and every moment goes through MonSession.
 
-Each link has one task that connects and then reads; a caller of statfs who is alone reads the answer itself, as long as
-its turn of the loop goes on.  Sending happens at once, in whichever task caused it; only what the socket does not take
-is left to a task.  One task keeps the session's one deadline.  Callers wait for their own answer.  Nothing here decides
-anything: an error in a task here is a bug, costs one link, and is logged.
+Each link has one task that connects and then reads.  Sending happens at once, in whichever task caused it; only what
+the socket does not take is left to a task.  One task keeps the session's one deadline.  Callers wait for their own
+answer.  Nothing here decides anything: an error in a task here is a bug, costs one link, and is logged.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from cephmonfs.mon.requests import LinkId, WaiterId
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
 from cephmonfs.runtime.remembered import Remembered
-from cephmonfs.turn import turn_of_loop
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +39,16 @@ _RESTART_AFTER_S: Final = 1.0
 _GATHER_ROUNDS: Final = 8  # about as long as it takes somebody who got an answer to ask again
 _WAKE_AT_ONCE: Final = 32  # callers answered between two looks at other things; about 3 ms of work
 _BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT
-_IN_VAIN: Final = 8  # turns spent on waiting, one after the other: the answers take longer than that
-_IN_VAIN_S: Final = 1.0  # so often one more is tried then
 _MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests have some hundreds
 
 
 class _Wire:
     """The socket of one link, what it has brought, and what it did not take yet."""
 
-    __slots__ = ("backlog", "fd", "received", "scope", "sock")
+    __slots__ = ("backlog", "received", "scope", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.fd = sock.fileno()
         self.received = memoryview(bytearray(_READ_SIZE))
         self.backlog = bytearray()
         self.scope = trio.CancelScope()
@@ -80,11 +75,7 @@ class MonClient:
         self._nursery: trio.Nursery | None = None
         self._wires: dict[LinkId, _Wire] = {}
         self._scopes: dict[LinkId, trio.CancelScope] = {}
-        self._turn = turn_of_loop()
-        self._in_vain = 0
-        self._no_turn_before = 0.0
         self._parked: dict[WaiterId, trio.lowlevel.Task] = {}
-        self._woken = 0  # callers that have their answer and did not run yet
         self._early: dict[WaiterId, Result | CephMonFSError] = {}
         self._timer = trio.CancelScope()
         self._armed = -1.0
@@ -157,9 +148,6 @@ class MonClient:
     async def _answer(self, waiter: WaiterId) -> Result:
         self._flush()
         result = self._early.pop(waiter, None)
-        if result is None and self._turn.is_kept and not self._parked and not self._woken:
-            self._wait_in_turn(waiter)
-            result = self._early.pop(waiter, None)
         if result is None:
             result = await self._park(waiter)
         if isinstance(result, CephMonFSError):
@@ -175,28 +163,7 @@ class MonClient:
             return trio.lowlevel.Abort.SUCCEEDED
 
         result: Result | CephMonFSError = await trio.lowlevel.wait_task_rescheduled(abort)
-        self._woken -= 1
         return result
-
-    def _wait_in_turn(self, waiter: WaiterId) -> None:
-        """Receive the answer, if it comes before anybody else wants the loop: for a caller who is alone."""
-        if len(self._wires) != 1 or not self._session.statfs_is_out(waiter):
-            return
-        if self._in_vain >= _IN_VAIN and trio.current_time() < self._no_turn_before:
-            return
-        ((link, wire),) = self._wires.items()
-        while came := self._turn.wait(wire.fd):
-            if not self._receive_in_turn(link, wire):
-                return
-            if waiter in self._early:
-                self._in_vain = 0
-                return
-            if not self._turn.goes_on():
-                return
-        if came is None:
-            self._in_vain += 1
-            if self._in_vain >= _IN_VAIN:
-                self._no_turn_before = trio.current_time() + _IN_VAIN_S
 
     def _deliver(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
         if len(waiters) > _WAKE_AT_ONCE and self._nursery is not None:
@@ -207,8 +174,6 @@ class MonClient:
             if task is None:
                 self._early[waiter] = result
                 continue
-            self._woken += 1
-            self._turn.end()
             trio.lowlevel.reschedule(task, outcome.Value(result))
 
     async def _deliver_gently(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
@@ -308,7 +273,6 @@ class MonClient:
         scope = self._scopes.pop(link, None)
         if wire is not None:
             wire.scope.cancel()
-            self._turn.forget(wire.fd)
             trio.lowlevel.notify_closing(wire.sock)
             wire.sock.close()
         if scope is not None:
@@ -384,7 +348,6 @@ class MonClient:
             wire.sock.close()
             return "closed"
         self._wires[link] = wire
-        self._turn.watch(wire.fd)
         self._session.connected(link, self.now())
         self._flush()
         while True:
@@ -405,20 +368,6 @@ class MonClient:
         self._session.receive_data(link, wire.received[:n], self.now())
         self._flush()
         return True
-
-    def _receive_in_turn(self, link: LinkId, wire: _Wire) -> bool:
-        """Do the same outside the task that reads, to which everything else is left; False if that is needed."""
-        try:
-            if self._receive(link, wire):
-                return True
-            reason = "the monitor closed the connection"
-        except OSError as exc:
-            reason = _reason(exc)
-        except Exception:
-            log.exception("link to %s", wire.sock)
-            reason = "internal error, see log"
-        self._lost(link, reason)
-        return False
 
     async def _run_timer(self) -> None:
         while True:

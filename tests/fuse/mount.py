@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import pyfuse3
 import trio
 
+from cephmonfs.fs import workers
 from cephmonfs.fs.logring import LogRing
 from cephmonfs.fs.operations import FsSettings, make_operations, run_mounted
 from tests.fuse.fake import FakeSource
@@ -73,11 +74,12 @@ class Mount:
         operations = make_operations(self.source, self._settings, self.ring)
         self.operations = operations
         operations.init = self._ready.set  # type: ignore[method-assign]
-        pyfuse3.init(operations, str(self.path), self._options)
-        try:
-            await run_mounted(operations)
-        finally:
-            pyfuse3.close(unmount=True)
+        with workers.enabled(guarded=False):  # signals are for the main thread, which this is not
+            pyfuse3.init(operations, str(self.path), self._options)
+            try:
+                await run_mounted(operations)
+            finally:
+                pyfuse3.close(unmount=True)
 
     def do(self, act: Callable[[], T]) -> T:
         """Run something in the loop of the mount."""
