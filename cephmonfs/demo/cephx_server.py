@@ -35,8 +35,7 @@ _SERVICES: Final = (EntityType.MON, EntityType.MDS, EntityType.OSD, EntityType.M
 
 def utime_of(seconds: float) -> Utime:
     """Turn seconds since 1970, or a duration, into utime_t."""
-    sec = int(seconds)
-    return Utime(sec, int((seconds - sec) * 1e9))
+    return Utime.of(seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ they are.  So each session begins with one, the probe, and what was asked before
 after its answer, the caps forbid.
 
 A monitor without quorum also answers the probe and leaves a statfs waiting.  So a statfs is only blamed on the caps
-when the probe was refused for them and no statfs was ever answered.  `fsid` may be covered where a statfs is not; a
-second probe asks for what wants the same caps.
+when a probe was refused for them, and no statfs was answered in this session, nor in one before that refused the same
+probe.  `fsid` may be covered where a statfs is not, and the reverse; a second probe asks for what wants the same caps.
+
+Caps are those of the session's beginning: each session asks anew.
 """
 
 from __future__ import annotations
@@ -18,18 +20,18 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs.errors import NotPermitted
 from cephmonfs.messages.mon import MMonCommand
 from cephmonfs.mon.link import EACCES
-from cephmonfs.mon.requests import Kind
+from cephmonfs.mon.requests import LATE_AFTER_S, Kind
 
 if TYPE_CHECKING:
     from cephmonfs.model.entity import EntityName
     from cephmonfs.mon.following import Following
     from cephmonfs.mon.requests import LinkId, Request, Requests
-    from cephmonfs.mon.space import Space
 
 FIRST_PROBE: Final = "fsid"
 SECOND_PROBE: Final = "pg stat"  # wants the caps that a statfs wants
 
 _GRACE_S: Final = 1.5  # an answered probe, and still no answer to what was asked before it: caps
+_ROUNDING: Final = 1e-6
 _AGAIN_S: Final = 60.0  # a session's caps are those of its beginning: so often a new one is tried
 
 
@@ -45,19 +47,42 @@ class Probe:
 class Caps:
     """Asks the probes and weighs their answers; `statfs_denied` until a statfs is answered again."""
 
-    def __init__(self, entity: EntityName, following: Following, requests: Requests, space: Space) -> None:
+    def __init__(self, entity: EntityName, following: Following, requests: Requests) -> None:
         self.statfs_denied = False
         self.probe: Probe | None = None  # the one that was answered and not weighed yet
         self.probed = ""  # the command of the last probe
         self._entity = entity
         self._following = following
         self._requests = requests
-        self._space = space
+        self._refused = False  # the first probe of this session
+        self._answered = False  # a statfs of this session
+        self._answered_though_refused = False  # both, in a session so far
         self._again = 0.0
+
+    def session_began(self) -> None:
+        """What was known of the caps may be so no more."""
+        self.probe = None
+        self._refused = self._answered = False
+        for request in self._probes():
+            self._requests.forget(request)
+
+    def _probes(self) -> list[Request]:
+        return [r for r in self._requests.pending() if r.optional and r.kind is Kind.COMMAND]
+
+    def statfs_answered(self) -> None:
+        """The caps cover it."""
+        self.statfs_denied = False
+        self._answered = True
+        self._answered_though_refused |= self._refused
+
+    def first_probe_answered(self, result: int) -> None:
+        """The session's first command was answered."""
+        self._refused = result == EACCES
+        self._answered_though_refused |= self._refused and self._answered
 
     def ask(self, command: str, now: float) -> Request | None:
         """Enter a probe for the caller to send; None while one is unanswered."""
-        if any(r.optional and r.kind is Kind.COMMAND for r in self._requests.pending()):
+        if self._probes():
             return None
         self.probed = command
         return self._requests.add(
@@ -90,7 +115,9 @@ class Caps:
 
     def deny_statfs(self, probe: Probe, now: float) -> bool:
         """Whether this probe tells that the statfs under way has no caps; if so, it stays denied."""
-        if probe.result != EACCES or self._space.record is not None:
+        if probe.result != EACCES or self._answered:
+            return False
+        if self._answered_though_refused and self.probed == FIRST_PROBE:
             return False
         if not self._requests.statfs_sent_before(probe.answered):
             return False
@@ -98,9 +125,10 @@ class Caps:
         self._again = now + _AGAIN_S
         return True
 
-    def in_doubt(self) -> bool:
-        """Whether a statfs is unanswered, and none ever was answered: the second probe may tell why."""
-        return self._space.record is None and self._statfs_unanswered()
+    def in_doubt(self, now: float) -> bool:
+        """Whether a statfs is late, and none was answered in this session: the second probe may tell why."""
+        late = self._requests.statfs_sent_before(now - LATE_AFTER_S[Kind.STATFS] + _ROUNDING)
+        return late and not self._answered and self.probe is None
 
     def try_again(self, now: float) -> bool:
         """Whether the refusal is old: the key may have got more caps by now, which a new session would have."""

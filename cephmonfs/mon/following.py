@@ -1,8 +1,11 @@
-"""Following: the maps that a session follows, and what they say about `fs=` and `pool=`.
+"""Following: the maps that a session follows.
+
+A session begins with whole maps, whatever we have: so nothing that a monitor has said outlives its session, but for the
+ten seconds that `versions` gives it, and a map that does not come is one that our caps do not cover (any more).
 
 A map is decoded before it takes the place of a good one.  Damage costs the monitor its session; but the same bytes
 once more are the cluster's own word, and what is too new for us is nobody's fault: then that map is left out, and
-everything else goes on.  A map that nobody sends although we asked for it is one that our caps do not cover.
+everything else goes on.
 """
 
 from __future__ import annotations
@@ -11,15 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 from uuid import UUID
 
-from cephmonfs.errors import (
-    CephMonFSError,
-    DecodeError,
-    ForeignCluster,
-    IntegrityError,
-    NoData,
-    NotPermitted,
-    UnknownEncoding,
-)
+from cephmonfs.errors import DecodeError, ForeignCluster, IntegrityError, UnknownEncoding
 from cephmonfs.messages import mon
 from cephmonfs.messages.mon import SubscribeItem
 from cephmonfs.model.fsmap import FSMap
@@ -31,6 +26,8 @@ from cephmonfs.mon.link import Link
 from cephmonfs.mon.maps import MapStore
 from cephmonfs.mon.snapshot import MapRecord, Stamp
 from cephmonfs.mon.subs import MAPS, Subscriptions
+from cephmonfs.mon.target import Target
+from cephmonfs.mon.versions import Versions
 from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Cursor
 
@@ -38,24 +35,23 @@ DecodedMap = TypeVar("DecodedMap", FSMap, MDSMap, OSDMap)
 Items = Mapping[str, SubscribeItem]
 
 _NOTHING: Final[Items] = {}
-_FULL_OSDMAP: Final[Items] = {"osdmap": SubscribeItem(0)}
+_BY_SESSION: Final = tuple(name for name in MAPS if name != "monmap")
+"""What the session's own monitor is asked for; with the monmap each link begins."""
 
 
 class Following:
-    """Maps, subscriptions, and the choice of file system and pool.  Methods that take a map return what to ask next."""
+    """Maps and subscriptions.  Methods that take a map return what to ask next."""
 
-    def __init__(self, fsid: UUID | None, fs: str | None, pool: str | None, journal: Journal) -> None:
+    def __init__(self, fsid: UUID | None, target: Target, journal: Journal, versions: Versions) -> None:
         self._wanted_fsid = fsid
-        self._fs = fs
-        self._pool = pool
+        self._target = target
         self._journal = journal
-        self._subs = Subscriptions(mdsmap_at_once=fs is None)
+        self._versions = versions
+        self._subs = Subscriptions(mdsmap_at_once=target.fs is None)
         self._maps = MapStore()
         self.monmap: MonMap | None = None
-        self.fscid: int | None = None
-        self.fs_missing = False
         self.denied: set[str] = set()  # our caps do not cover them
-        self._fs_pool: int | None = None  # the one data pool of the chosen file system
+        self._came: set[str] = set()  # in this session
         self._osdmap: OSDMap | None = None
         self._bad: dict[str, int] = {}  # crc of the last one of each name that did not decode
         self._unread: set[str] = set()  # maps that the cluster has and we cannot read
@@ -63,9 +59,24 @@ class Following:
 
     # ---- subscriptions
 
-    def items(self, *, whole_monmap: bool) -> Items:
-        """Return what to ask of a monitor: everything after what we have."""
-        return self._subs.items(whole_monmap=whole_monmap)
+    def link_began(self) -> Items:
+        """Return what to ask first: the monmap, whose fsid shows that this is our cluster."""
+        return self._subs.whole(["monmap"])
+
+    def session_began(self) -> Items:
+        """Return what to ask of the session's monitor."""
+        self._came.clear()
+        self._osdmap_asked_at = -1
+        return self._subs.whole(_BY_SESSION)
+
+    def renewed(self) -> Items:
+        """Return what to ask of a monitor that forgets subscriptions: everything after what we have."""
+        return self._subs.next()
+
+    def ask_again(self, now: float) -> Items:
+        """Return what to ask for, whole, because a monitor has insisted on an older epoch for long enough."""
+        due = self._versions.take_due(now)
+        return self._subs.whole(name for name in MAPS if name in due)
 
     def records(self) -> Mapping[str, MapRecord]:
         """Return the maps as received."""
@@ -85,61 +96,88 @@ class Following:
     # ---- maps that come
 
     def on_monmap(self, payload: mon.MMonMap, now: Stamp) -> MonMap | None:
-        """Return the new monmap, None if it is not newer.  One without monitors is refused."""
+        """Return the new monmap, None if it is no news.  One without monitors is refused."""
         monmap = MonMap.decode(Cursor(payload.monmap, "MonMap"))
         self.check_fsid(monmap.fsid)
         if not monmap.mons:
             raise DecodeError("MonMap", 0, "no monitors in it")
-        if not self._got("monmap", monmap.epoch, payload.monmap, now):
+        if not self._is_news("monmap", monmap.epoch, payload.monmap, now):
             return None
+        self._got("monmap", monmap.epoch, payload.monmap, now)
         self.monmap = monmap
         return monmap
 
-    def on_mgrmap(self, payload: mon.MMgrMap, now: Stamp) -> None:
-        """Take the mgrmap."""
-        self._got("mgrmap", payload.epoch, payload.mgrmap, now)
+    def on_map(self, link: Link, payload: mon.MMDSMap | mon.MFSMap | mon.MOSDMap | mon.MMgrMap, now: Stamp) -> Items:
+        """Take another map than the monmap."""
+        match payload:
+            case mon.MOSDMap():
+                return self._on_osdmap(link, payload, now)
+            case mon.MFSMap():
+                return self._on_fsmap(link, payload, now)
+            case mon.MMDSMap():
+                self._on_mdsmap(link, payload, now)
+            case mon.MMgrMap(epoch, mgrmap):
+                if self._is_news("mgrmap", epoch, mgrmap, now):
+                    self._got("mgrmap", epoch, mgrmap, now)
+        return _NOTHING
 
-    def on_fsmap(self, link: Link, payload: mon.MFSMap, now: Stamp) -> Items:
-        """Find the file system that was asked for, or the first."""
+    def _on_fsmap(self, link: Link, payload: mon.MFSMap, now: Stamp) -> Items:
+        """Find the file system that was asked for, or the default one; another one has another mdsmap."""
+        if not self._is_news("fsmap", payload.epoch, payload.fsmap, now):
+            return _NOTHING
         fsmap = self._decoded(link, "fsmap", payload.epoch, payload.fsmap, FSMap.decode)
-        if fsmap is None or not self._got("fsmap", payload.epoch, payload.fsmap, now):
+        if fsmap is None:
             return _NOTHING
-        if self._fs is None:
-            first = fsmap.legacy_client_fscid
-            self.fscid = first if first >= 0 else None
+        first = self._subs.have("fsmap") == 0
+        self._got("fsmap", payload.epoch, payload.fsmap, now)
+        is_another = self._target.on_fsmap(fsmap)
+        if self._target.fs is not None:
+            is_another = self._subs.choose_mdsmap(self._target.fscid)
+        elif first:
+            is_another = self._no_mdsmap()  # it came by itself
+        if not is_another:
             return _NOTHING
-        self.fscid = fsmap.for_user().fscid_of(self._fs)
-        self.fs_missing = self.fscid is None
-        if not self._subs.choose_mdsmap(self.fscid):
-            return _NOTHING
-        self._maps.forget("mdsmap")
-        self._fs_pool = None
-        return self._subs.item("mdsmap")
+        self._forget("mdsmap")
+        return _NOTHING if self._no_mdsmap() else self._subs.whole(["mdsmap"])
 
-    def on_mdsmap(self, link: Link, payload: mon.MMDSMap, now: Stamp) -> None:
-        """Take the mdsmap; with `fs=` its only data pool is what `df` is about."""
+    def _on_mdsmap(self, link: Link, payload: mon.MMDSMap, now: Stamp) -> None:
+        """Take the mdsmap, unless its file system has just been removed."""
         self.check_fsid_bytes(payload.fsid)
-        mdsmap = self._decoded(link, "mdsmap", payload.epoch, payload.mdsmap, MDSMap.decode)
-        if mdsmap is None or not self._got("mdsmap", payload.epoch, payload.mdsmap, now):
+        if self._no_mdsmap() or not self._is_news("mdsmap", payload.epoch, payload.mdsmap, now):
             return
-        if self._fs is not None:
-            pools = mdsmap.data_pools
-            self._fs_pool = pools[0] if len(pools) == 1 else None
+        mdsmap = self._decoded(link, "mdsmap", payload.epoch, payload.mdsmap, MDSMap.decode)
+        if mdsmap is not None:
+            self._got("mdsmap", payload.epoch, payload.mdsmap, now)
+            self._target.on_mdsmap(mdsmap)
 
-    def on_osdmap(self, link: Link, payload: mon.MOSDMap, now: Stamp) -> Items:
+    def _on_osdmap(self, link: Link, payload: mon.MOSDMap, now: Stamp) -> Items:
         """Take full and incremental maps; a gap, or a chain that grew long, asks for a full one."""
         self.check_fsid_bytes(payload.fsid)
-        newest = max(payload.full, default=0)
-        if newest and newest >= self._subs.have("osdmap"):
-            osdmap = self._decoded(link, "osdmap", newest, payload.full[newest], OSDMap.decode)
-            if osdmap is not None:
-                self.check_fsid(osdmap.fsid)
-                self._got("osdmap", newest, payload.full[newest], now)
-                self._osdmap = osdmap
+        full = max(payload.full, default=0)
+        have = self._subs.have("osdmap")
+        newest = max(full, *payload.incrementals, 0)
+        if not newest or not self._counts("osdmap", newest, now):
+            return _NOTHING
+        if full and (full >= have or newest < have):
+            self._on_full_osdmap(link, full, payload.full[full], now)
         for epoch in sorted(payload.incrementals):
             if epoch > self._subs.have("osdmap") and not self._go_on(link, epoch, payload.incrementals[epoch], now):
                 return self._full_osdmap()
         return self._full_osdmap() if self._maps.osdmap_is_long() else _NOTHING
+
+    def _on_full_osdmap(self, link: Link, epoch: int, blob: bytes, now: Stamp) -> None:
+        old = self._maps.get("osdmap")
+        if old is not None and old.blob == blob and not old.incrementals:
+            return
+        osdmap = self._decoded(link, "osdmap", epoch, blob, OSDMap.decode)
+        if osdmap is None:
+            return
+        self.check_fsid(osdmap.fsid)
+        if old is not None and osdmap == self._osdmap:
+            self._maps.put("osdmap", epoch, blob, old.at)  # no news, but without a chain
+            return
+        self._got("osdmap", epoch, blob, now)
+        self._now_osdmap(osdmap)
 
     def _go_on(self, link: Link, epoch: int, blob: bytes, now: Stamp) -> bool:
         """Go one epoch on; False if we cannot from where we are."""
@@ -149,10 +187,14 @@ class Following:
         osdmap = self._decoded(link, "osdmap", epoch, blob, lambda cur: old.apply(Incremental.decode(cur)))
         if osdmap is None or not self._maps.put_incremental(epoch, blob, now):
             return False
-        self._osdmap = osdmap
         self._subs.got("osdmap", epoch)
         self._journal.changed("osdmap")
+        self._now_osdmap(osdmap)
         return True
+
+    def _now_osdmap(self, osdmap: OSDMap | None) -> None:
+        self._osdmap = osdmap
+        self._target.on_osdmap(osdmap)
 
     def _full_osdmap(self) -> Items:
         """Once for what we have: a monitor that lags behind answers with a map that does not help."""
@@ -161,16 +203,40 @@ class Following:
             return _NOTHING
         self._osdmap_asked_at = have
         self._journal.counters["osdmap_full_asked"] += 1
-        return _FULL_OSDMAP
+        return self._subs.whole(["osdmap"])
 
-    def _got(self, name: str, epoch: int, blob: bytes, now: Stamp) -> bool:
-        if not self._maps.put(name, epoch, blob, now):
+    def _counts(self, name: str, epoch: int, now: Stamp) -> bool:
+        """Whether this epoch may take the place of ours.  The caps cover the map: it came."""
+        self._came.add(name)
+        if name in self.denied:
+            self.denied.discard(name)
+            self._journal.changed(name)
+        if self._versions.counts(name, epoch, self._subs.have(name), now.mono):
+            return True
+        self._journal.counters["maps_lagging"] += 1
+        return False
+
+    def _is_news(self, name: str, epoch: int, blob: bytes, now: Stamp) -> bool:
+        """Whether this full map is to take the place of ours."""
+        if not self._counts(name, epoch, now):
             return False
+        record = self._maps.get(name)
+        return record is None or (record.epoch, record.blob) != (epoch, blob)
+
+    def _got(self, name: str, epoch: int, blob: bytes, now: Stamp) -> None:
+        self._maps.put(name, epoch, blob, now)
+        self._versions.forget(name)
         self._subs.got(name, epoch)
-        self.denied.discard(name)
         self._unread.discard(name)
         self._journal.changed(name)
-        return True
+
+    def _forget(self, name: str) -> None:
+        """This map is not there, or not ours to see."""
+        self._maps.forget(name)
+        self._versions.forget(name)
+        self._subs.got(name, 0)
+        self._came.discard(name)
+        self._journal.changed(name)
 
     def _decoded(
         self, link: Link, name: str, epoch: int, blob: bytes, decode: Callable[[Cursor], DecodedMap]
@@ -194,55 +260,43 @@ class Following:
     # ---- maps that do not come
 
     def awaited(self, name: str) -> bool:
-        """Whether this map has not come, and may yet."""
+        """Whether this map has never come, and may yet."""
         return self._subs.have(name) == 0 and name not in self.denied and name not in self._unread
 
-    def any_awaited(self) -> bool:
-        """Whether any map has not come, and may yet."""
-        return any(self.awaited(name) for name in MAPS)
+    def _unanswered(self) -> list[str]:
+        """Return the maps that this session's monitor has not sent."""
+        missing = [name for name in _BY_SESSION if name not in self._came and name not in self.denied]
+        return [name for name in missing if not (name == "mdsmap" and self._no_mdsmap())]
 
-    def deny_awaited(self) -> None:
-        """What has not come by now, our caps do not cover."""
-        for name in MAPS:
-            if self.awaited(name) and not (name == "mdsmap" and self._no_mdsmap()):
-                self.denied.add(name)
-                self._journal.changed(name)
+    def any_awaited(self) -> bool:
+        """Whether any map has not come in this session, and may yet."""
+        return bool(self._unanswered())
+
+    def deny_awaited(self, entity: object) -> None:
+        """What has not come by now, our caps do not cover; what they did cover once is told."""
+        denied = self._unanswered()
+        narrowed = [name for name in denied if self._maps.get(name) is not None]
+        self.denied.update(denied)
+        for name in denied:
+            self._forget(name)
+        if "osdmap" in denied:
+            self._now_osdmap(None)
+        if narrowed:
+            names = ", ".join(narrowed)
+            self._journal.error(
+                f"the caps of {entity} do not cover any more: {names}. On the cluster: ceph auth get {entity}"
+            )
 
     def _no_mdsmap(self) -> bool:
         """None was asked for, or there is no file system that has one."""
-        return self.fscid is None and (self._fs is not None or self._subs.have("fsmap") != 0)
+        return self._target.fscid is None and (self._target.fs is not None or self._subs.have("fsmap") != 0)
 
     # ---- what df is about
 
-    def statfs_pool(self) -> int | None:
-        """Return the pool that a statfs asks for, None for the whole cluster."""
-        return self._pool_id() if self._pool is not None else self._fs_pool
-
-    def _pool_id(self) -> int | None:
-        wanted = self._pool
-        names = self._osdmap.pool_names if self._osdmap is not None else {}
-        for number, name in names.items():
-            if name == wanted:
-                return number
-        return int(wanted) if wanted is not None and wanted.isdigit() and int(wanted) in names else None
-
     def statfs_meant(self) -> bool:
         """Whether the maps have come that tell what a statfs is about: before them it would be of the whole cluster."""
-        if self._pool is not None:
-            return self._maps.get("osdmap") is not None or "osdmap" in self._unread
-        if self._fs is None or not self.awaited("mdsmap"):
+        if self._target.pool is not None:
+            return not self.awaited("osdmap")
+        if self._target.fs is None or not self.awaited("mdsmap"):
             return True
-        return self.fscid is None and not self.awaited("fsmap")
-
-    def statfs_problem(self, entity: object) -> CephMonFSError | None:
-        """Return why a statfs cannot be asked at all, None if it can."""
-        if self._pool is not None and self.monmap is not None and self._maps.get("osdmap") is not None:
-            if self._pool_id() is None:
-                return NoData(f"the cluster has no pool {self._pool}")
-        elif self._pool is not None and "osdmap" in self.denied:
-            return NotPermitted(f"{entity} may not read the osdmap that names pools")
-        if self.fs_missing:
-            return NoData(f"the cluster has no file system {self._fs}")
-        if self._fs is not None and "fsmap" in self.denied:
-            return NotPermitted(f"{entity} may not read the fsmap that names file systems")
-        return None
+        return self._target.fscid is None and not self.awaited("fsmap")

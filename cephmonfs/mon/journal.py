@@ -14,13 +14,14 @@ _HISTORY: Final = 32
 class Journal:
     """Counters, the last error, the session's history, and what has changed since the driver last asked."""
 
-    __slots__ = ("_changed", "counters", "errors", "history", "last_error")
+    __slots__ = ("_changed", "counters", "errors", "history", "last_error", "problem")
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
         self.errors: dict[str, str] = {}  # by monitor: how the last attempt with it failed
         self.history: deque[SessionChange] = deque(maxlen=_HISTORY)
         self.last_error = ""
+        self.problem = ""  # why nothing can be said of what `df` is about
         self._changed: set[str] = set()
 
     def changed(self, what: str) -> None:
@@ -31,6 +32,15 @@ class Journal:
         """Tell it in `session/last_error`."""
         self.last_error = sentence
         self._changed.add("session")
+
+    def tell_problem(self, sentence: str) -> None:
+        """Tell it once, and that it is over."""
+        if sentence == self.problem:
+            return
+        self.problem = sentence
+        self._changed |= {"session", "statfs"}
+        if sentence:
+            self.last_error = sentence
 
     def take_changes(self) -> frozenset[str]:
         """Return what changed, and forget it."""

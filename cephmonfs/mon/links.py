@@ -229,7 +229,7 @@ class Links:
             return ProtocolError(f"answers nothing for {_HEDGE_LIFE_S:g} s")
         if link.keepalive_sent is not None:
             return ProtocolError(f"silent for {_SILENT_S:g} s")
-        link.send_keepalive(now.mono, Utime(int(now.wall), int(now.wall % 1 * 1e9)))
+        link.send_keepalive(now.mono, Utime.of(now.wall))
         self._journal.counters["keepalives"] += 1
         return None
 

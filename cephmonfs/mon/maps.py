@@ -1,7 +1,6 @@
 """The maps we follow, kept as received; decoded only where the session itself needs a value.
 
-A map never goes back to an older epoch.  Incremental osdmaps are kept beside the full map they start from;
-when they outgrow it, a new full map is asked for once.
+Incremental osdmaps are kept beside the full map they start from.  When they outgrow it, a new one is asked for once.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _INCREMENTALS_MAX: Final = 8 << 20  # a monitor that never sends the full map th
 
 
 class MapStore:
-    """Newest record of each map by name."""
+    """One record of each map by name."""
 
     def __init__(self) -> None:
         self._records: dict[str, MapRecord] = {}
@@ -33,16 +32,12 @@ class MapStore:
         return self._records.get(name)
 
     def forget(self, name: str) -> None:
-        """Another file system's mdsmap is wanted: the old one is not it."""
+        """This map is not there any more, or not ours to see."""
         self._records.pop(name, None)
 
-    def put(self, name: str, epoch: int, blob: bytes, at: Stamp) -> bool:
-        """Take a full map; False if it is not newer than what we have."""
-        old = self._records.get(name)
-        if old is not None and epoch <= old.epoch and not (epoch == old.epoch and old.incrementals):
-            return False
+    def put(self, name: str, epoch: int, blob: bytes, at: Stamp) -> None:
+        """Take a full map."""
         self._records[name] = MapRecord(epoch, blob, at)
-        return old is None or epoch > old.epoch
 
     def put_incremental(self, epoch: int, blob: bytes, at: Stamp) -> bool:
         """Append an incremental osdmap; False if it does not follow on what we have.

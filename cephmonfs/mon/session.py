@@ -52,7 +52,9 @@ from cephmonfs.mon.roster import Roster
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State
 from cephmonfs.mon.space import Space
 from cephmonfs.mon.standing import Standing
+from cephmonfs.mon.target import Target
 from cephmonfs.mon.tickets import Tickets
+from cephmonfs.mon.versions import Versions
 from cephmonfs.wire.cursor import Cursor
 
 # a driver needs no other module for what goes in and comes out
@@ -89,9 +91,11 @@ class MonSession:
         self._requests = Requests()
         self._links = Links(self._hunt, self._requests, self._journal, self._events, config.late_after_s)
         self._tickets = Tickets(self._journal)
-        self._following = Following(config.fsid, config.fs, config.pool, self._journal)
-        self._space = Space(self._journal)
-        self._caps = Caps(config.identity.entity, self._following, self._requests, self._space)
+        self._versions = Versions()
+        self._target = Target(config.fs, config.pool)
+        self._following = Following(config.fsid, self._target, self._journal, self._versions)
+        self._space = Space(self._journal, self._versions)
+        self._caps = Caps(config.identity.entity, self._following, self._requests)
         self._quorum = Quorum(self._requests)
         self._standing = Standing(self._links, self._hunt, self._journal)
         self._outbox = Outbox(self._links, self._requests, self._following, self._journal, config.hostname)
@@ -280,6 +284,7 @@ class MonSession:
         if self._requests.statfs_gathering:
             due = min(due, self._gathered_by)
         if link is not None:
+            due = min(due, self._versions.next_timeout())
             if self._caps.probe is not None:
                 due = min(due, self._caps.next_timeout())
             if self._tickets.renew_after is not None:
@@ -352,6 +357,9 @@ class MonSession:
         self._hunt.succeeded(link.candidate.addr)
         if link.result is not None:
             self._tickets.take(link.result.credentials, self._now)
+        self._outbox.subscribe(self._following.session_began(), (link,))
+        self._caps.session_began()
+        self._ask_probe(link, FIRST_PROBE)
         self._roster.warn(self._following.monmap)
         self._standing.update(self._now.mono)
 
@@ -378,7 +386,7 @@ class MonSession:
     def _on_ready(self, link: Link) -> None:
         self._standing.update(self._now.mono)
         link.monmap_due = self._now.mono
-        self._outbox.subscribe(self._following.items(whole_monmap=True), (link,))
+        self._outbox.subscribe(self._following.link_began(), (link,))
         if self._following.monmap is not None:
             self._outbox.everything(link, self._now)
 
@@ -386,7 +394,6 @@ class MonSession:
         """The first monmap came: this is our cluster, and the monitor answers."""
         link.phase = Phase.OPEN
         link.monmap_due = None
-        self._ask_probe(link, FIRST_PROBE)
         if self._links.current is None:
             self._promote(link)
         if self._caps.statfs_denied:
@@ -404,17 +411,9 @@ class MonSession:
                 self._on_command(link, message, payload)
             case mon.MMonGetVersionReply():
                 self._on_version(link, message, payload)
-            case mon.MMDSMap():
-                self._following.on_mdsmap(link, payload, self._now)
+            case mon.MMDSMap() | mon.MFSMap() | mon.MOSDMap() | mon.MMgrMap() if link is self._links.current:
+                self._outbox.subscribe(self._following.on_map(link, payload, self._now), (link,))
                 self._settle_statfs()
-            case mon.MFSMap():
-                self._outbox.subscribe(self._following.on_fsmap(link, payload, self._now), self._links.by_id.values())
-                self._settle_statfs()
-            case mon.MOSDMap():
-                self._outbox.subscribe(self._following.on_osdmap(link, payload, self._now), (link,))
-                self._settle_statfs()
-            case mon.MMgrMap():
-                self._following.on_mgrmap(payload, self._now)
             case auth.MAuthReply():
                 self._tickets.on_reply(link, payload, self._now)
             case mon.MMonSubscribeAck(interval_s):
@@ -454,10 +453,13 @@ class MonSession:
     def _renew_subs(self) -> None:
         """A monitor that acknowledges subscriptions forgets them after the interval it named."""
         link = self._links.current
-        if link is not None and link.renew_subs_at is not None and self._now.mono >= link.renew_subs_at:
+        if link is None:
+            return
+        self._outbox.subscribe(self._following.ask_again(self._now.mono), (link,))
+        if link.renew_subs_at is not None and self._now.mono >= link.renew_subs_at:
             link.renew_subs_at = None  # until the next acknowledgement
             self._journal.counters["subs_renewed"] += 1
-            self._outbox.subscribe(self._following.items(whole_monmap=False), (link,))
+            self._outbox.subscribe(self._following.renewed(), (link,))
 
     def _on_command(self, link: Link, message: Message, payload: mon.MMonCommandAck) -> None:
         request = self._requests.get(message.tid, Kind.COMMAND, link.id)
@@ -478,6 +480,7 @@ class MonSession:
 
     def _on_probe(self, link: Link, result: int) -> None:
         if self._caps.probed == FIRST_PROBE:
+            self._caps.first_probe_answered(result)
             self._quorum.probed(denied=result == EACCES)
             self._send_commands()
         current = self._links.current
@@ -522,13 +525,15 @@ class MonSession:
         if self._caps.statfs_denied:
             self._try_caps_again()
             return self._caps.denial()
-        return self._following.statfs_problem(self._config.identity.entity)
+        return self._target.problem(self._following.denied, self._config.identity.entity)
 
     def _settle_statfs(self) -> None:
         """A map came, or will not: a statfs that waited for it leaves now, or is told why it cannot."""
         # after a refusal for caps each new session asks on nobody's behalf
         problem = None if self._caps.statfs_denied else self._statfs_problem()
+        self._journal.tell_problem(str(problem or ""))
         if problem is not None:
+            self._space.record = None
             if waiters := self._requests.fail_statfs():
                 self._events.append(Failed(waiters, problem))
             return
@@ -537,7 +542,7 @@ class MonSession:
                 self._outbox.everywhere(request, self._now)
 
     def _make_statfs(self, fsid: bytes) -> ToMonitor:
-        return mon.MStatfs(fsid, self._following.statfs_pool())
+        return mon.MStatfs(fsid, self._target.pool_id())
 
     def _on_statfs(self, link: Link, tid: int, payload: mon.MStatfsReply) -> None:
         request = self._requests.answered(tid, Kind.STATFS, link.id)
@@ -546,11 +551,11 @@ class MonSession:
             return
         self._following.check_fsid_bytes(payload.fsid)
         self._journal.counters["statfs"] += 1
-        self._caps.statfs_denied = False
+        self._caps.statfs_answered()
         self._quorum.answered(self._when_sent(request, link))
         if link is not self._links.current:
             self._answered_by(link, request)
-        record = self._space.take(payload, self._following.statfs_pool(), request.asked or self._now, self._now)
+        record = self._space.take(payload, self._target.pool_id(), request.asked or self._now, self._now)
         if request.waiters:
             self._events.append(Answered(tuple(request.waiters), record))
         self._journal.changed("statfs")
@@ -568,15 +573,15 @@ class MonSession:
     def _judge_caps(self) -> None:
         """What was asked before the probe and is still unanswered, our caps forbid."""
         link = self._links.current
-        probe = self._caps.take_probe(self._now.mono) if link is not None else None
-        if link is None or probe is None:
+        if link is None:
             return
-        if probe.link == link.id:
-            self._following.deny_awaited()
+        probe = self._caps.take_probe(self._now.mono)
+        if probe is not None and probe.link == link.id:
+            self._following.deny_awaited(self._config.identity.entity)
             self._settle_statfs()
             if self._caps.deny_statfs(probe, self._now.mono):
                 self._fail_denied_statfs()
-        if self._caps.in_doubt():
+        if self._caps.in_doubt(self._now.mono):
             self._ask_probe(link, SECOND_PROBE)
 
     def _fail_denied_statfs(self) -> None:
@@ -629,14 +634,15 @@ class MonSession:
             monmap=self._following.monmap,
             maps=self._following.records(),
             denied=self._caps.denied(),
-            fscid=self._following.fscid,
-            fs_missing=self._following.fs_missing,
+            fscid=self._target.fscid,
+            fs_missing=self._target.fs_missing,
             mons=self._standing.mons(self._following.monmap),
-            statfs=self._space.record,
+            statfs=self._space.record_of(self._target.pool_id()),
             tickets=self._tickets.views(),
             requests=self._links.request_views(now.mono),
             counters=dict(self._journal.counters),
             history=tuple(self._journal.history),
             my_addr=current.my_addr if current is not None else None,
             quorum_at=self._quorum.proven,
+            problem=self._journal.problem,
         )

@@ -132,6 +132,7 @@ class Snapshot:
     counters: Mapping[str, int]
     history: tuple[SessionChange, ...]  # the last few, oldest first
     my_addr: EntityAddr | None = None  # our own address as the monitor we are with sees it
+    problem: str = ""  # why `df` has nothing to be about: its pool or file system is not there, or not ours to see
     quorum_at: Stamp | None = None
     """When the newest answered question that only a quorum answers was asked, None before the first.
 

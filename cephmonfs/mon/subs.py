@@ -5,7 +5,7 @@ The names form a closed list; none ever comes from a configuration or from a mon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from cephmonfs.messages.mon import SubscribeItem
@@ -25,7 +25,7 @@ class Subscriptions:
         return self._have[name]
 
     def got(self, name: str, epoch: int) -> None:
-        """Note an epoch that arrived."""
+        """Note an epoch that arrived; 0 for a map that we have no longer."""
         self._have[name] = epoch
 
     def choose_mdsmap(self, fscid: int | None) -> bool:
@@ -37,21 +37,18 @@ class Subscriptions:
         self._have["mdsmap"] = 0
         return True
 
-    def items(self, *, whole_monmap: bool) -> Mapping[str, SubscribeItem]:
-        """Return what to ask of a new session: everything after what we have.
+    def whole(self, names: Iterable[str]) -> Mapping[str, SubscribeItem]:
+        """Return what asks for the newest of these maps, whatever its epoch."""
+        wire_names = (self._wire_name(name) for name in names)
+        return {name: SubscribeItem(0) for name in wire_names if name}
 
-        `whole_monmap` asks for the monmap whatever we have: its fsid shows that this is our cluster.
-        """
-        names = {"monmap": "monmap", "mdsmap": self._mdsmap, "fsmap": "fsmap", "osdmap": "osdmap", "mgrmap": "mgrmap"}
+    def next(self) -> Mapping[str, SubscribeItem]:
+        """Return what asks for everything after what we have."""
         items = {}
-        for name, wire_name in names.items():
-            if wire_name:
-                have = 0 if name == "monmap" and whole_monmap else self._have[name]
+        for name, have in self._have.items():
+            if wire_name := self._wire_name(name):
                 items[wire_name] = SubscribeItem(have + 1 if have else 0)
         return items
 
-    def item(self, name: str) -> Mapping[str, SubscribeItem]:
-        """Return one subscription alone, after its want changed."""
-        wire_name = self._mdsmap if name == "mdsmap" else name
-        have = self._have[name]
-        return {wire_name: SubscribeItem(have + 1 if have else 0)} if wire_name else {}
+    def _wire_name(self, name: str) -> str:
+        return self._mdsmap if name == "mdsmap" else name

@@ -7,6 +7,7 @@ limit of the caller, before anything is allocated.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,6 +37,12 @@ class Utime:
 
     sec: int
     nsec: int
+
+    @classmethod
+    def of(cls, seconds: float) -> Utime:
+        """Return this moment.  32 bits of seconds last until 2106 and begin anew then, as before 1970."""
+        sec = math.floor(seconds)
+        return cls(sec & 0xFFFFFFFF, int((seconds - sec) * 1e9))
 
     def as_seconds(self) -> float:
         """Seconds as a float; good to a microsecond or so for present dates."""

@@ -102,3 +102,65 @@ def test_no_quorum_is_not_mistaken_for_missing_caps() -> None:
     world.set(Is.UP, "a", "b", "c")
     world.run(1, until=lambda: waiter in world.answers)
     assert world.answered(waiter)
+
+
+ALL_BUT_MONMAP = {"osdmap", "mdsmap", "fsmap", "mgrmap"}
+
+
+def test_caps_narrowed_while_mounted_are_told_once_and_nothing_old_is_shown() -> None:
+    world = World().opened("a")
+    assert world.answered(world.statfs())
+    rule = caps(statfs=False, maps_too=False, version=False)
+    world.reply = lambda rank, message: rule(world, rank, message)  # type: ignore[operator]
+    world.run(60)
+    assert world.snap.denied == set()  # a session keeps the caps that it began with
+    world.reset("a")
+    world.run(5)
+    assert world.snap.denied == ALL_BUT_MONMAP
+    assert set(world.snap.maps) == {"monmap"}
+    sentence = world.snap.last_error
+    assert sentence == (
+        "the caps of client.demo do not cover any more: mdsmap, fsmap, osdmap, mgrmap. "
+        "On the cluster: ceph auth get client.demo"
+    )
+    waiter = world.statfs()
+    world.run(4, until=lambda: waiter in world.answers)
+    assert isinstance(world.answers[waiter], NotPermitted)
+    assert world.snap.denied == {*ALL_BUT_MONMAP, "statfs"}
+    told = world.snap.last_error
+    for name in "abcabc":
+        world.reset(name)
+        world.run(5)
+    assert world.snap.last_error == told or "closed" in world.snap.last_error or "reset" in world.snap.last_error
+    assert world.snap.denied == {*ALL_BUT_MONMAP, "statfs"}
+
+
+def test_caps_widened_again_show_everything_with_the_next_session() -> None:
+    world = limited(statfs=False, maps_too=False)
+    waiter = world.statfs()
+    world.run(4, until=lambda: waiter in world.answers)
+    world.reply = lambda _, message: (message,)
+    world.reset("a")
+    world.run(1)
+    assert world.snap.denied == set()
+    assert set(world.snap.maps) > ALL_BUT_MONMAP
+    assert world.answered(world.statfs())
+
+
+def test_no_quorum_is_not_mistaken_for_caps_that_were_narrowed() -> None:
+    """mon 'allow service pg r': the probe is refused, a statfs is answered, and later it is not."""
+    world = limited(statfs=True, maps_too=False)
+    assert world.answered(world.statfs())
+    rule = caps(statfs=False, maps_too=False)
+
+    def reply(rank: int, message: Message) -> Iterable[Message]:
+        if message.type == MsgType.MON_COMMAND_ACK and b"pg stat" in message.front:
+            return ()  # the mgr does not answer either
+        return rule(world, rank, message)  # type: ignore[operator, no-any-return]
+
+    world.reply = reply
+    world.reset("a")
+    waiter = world.statfs()
+    world.run(30)
+    assert waiter not in world.answers
+    assert "statfs" not in world.snap.denied

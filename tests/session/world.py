@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cephmonfs.demo import maps
+from cephmonfs.demo import osdmap as demo_osdmap
 from cephmonfs.demo.authserver import EACCES
 from cephmonfs.demo.cluster import DemoCluster
 from cephmonfs.demo.monitors import DemoSettings, Monitors
@@ -34,12 +35,14 @@ from cephmonfs.messages.registry import to_monitor
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrType, EntityAddr, Epoch
 from cephmonfs.model.monmap import MonMap
+from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
 from cephmonfs.msgr.events import Mode
+from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -356,6 +359,15 @@ def encoded_monmap(monmap: MonMap) -> mon.MMonMap:
     enc = Encoder()
     monmap.encode(enc, (1 << 64) - 1)
     return mon.MMonMap(bytes(enc))
+
+
+def osdmap(world: World, epoch: int, pools: dict[int, str]) -> mon.MOSDMap:
+    """A full osdmap of this epoch with these pools."""
+    state = world.cluster.at(world.wall)
+    base = OSDMap.decode(Cursor(demo_osdmap.encode_osdmap(world.cluster, state), "osdmap"))
+    enc = Encoder()
+    replace(base, epoch=Epoch(epoch), pool_names=pools).encode(enc)
+    return mon.MOSDMap(world.cluster.fsid.bytes, {}, {epoch: bytes(enc)}, epoch, epoch)
 
 
 def statfs_reply(world: World, message: Message, *, version: int, kb_used: int = 0) -> Message:

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import math
 
-from cephmonfs.messages.mon import MStatfs, MStatfsReply
-from cephmonfs.model.statfs import Statfs
+import pytest
+
+from cephmonfs.messages.mon import MStatfs
 from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps, Probe
 from cephmonfs.mon.following import Following
 from cephmonfs.mon.journal import Journal
 from cephmonfs.mon.link import EACCES
 from cephmonfs.mon.requests import Request, Requests
-from cephmonfs.mon.space import Space
-from tests.unit.mon.fakes import WHO, at
+from cephmonfs.mon.target import Target
+from cephmonfs.mon.versions import Versions
+from tests.unit.mon.fakes import WHO
 
 
 class Scene:
     def __init__(self) -> None:
         journal = Journal()
-        self.following = Following(None, None, None, journal)
+        self.following = Following(None, Target(None, None), journal, Versions())
         self.requests = Requests()
-        self.space = Space(journal)
-        self.caps = Caps(WHO, self.following, self.requests, self.space)
+        self.caps = Caps(WHO, self.following, self.requests)
 
     def statfs(self, when: float) -> Request:
         request = self.requests.ask_statfs(MStatfs, when)
         request.sent[1] = when
         return request
-
-    def answer(self) -> None:
-        self.space.take(MStatfsReply(bytes(16), 1, Statfs(2, 1, 1, 1)), None, at(0.0), at(0.0))
 
 
 def test_one_probe_at_a_time() -> None:
@@ -51,7 +49,7 @@ def test_a_probe_is_weighed_once_after_a_moment() -> None:
     probe = Probe(1, 10.0, 0)
     caps.probe_answered(probe, 1)
     assert caps.next_timeout() == 11.5  # the maps have not come
-    following.deny_awaited()
+    following.deny_awaited(WHO)
     assert caps.next_timeout() == math.inf
     scene.statfs(9.0)
     assert caps.next_timeout() == 11.5
@@ -73,9 +71,9 @@ def test_a_refused_probe_and_a_silent_statfs_mean_caps() -> None:
     caps = (scene := Scene()).caps
     probe = Probe(1, 10.0, EACCES)
     assert not caps.deny_statfs(probe, 12.0)  # none was asked
-    assert not caps.in_doubt()
+    assert not caps.in_doubt(12.0)
     scene.statfs(9.0)
-    assert caps.in_doubt()
+    assert caps.in_doubt(12.0)
     assert not caps.deny_statfs(Probe(1, 10.0, 0), 12.0)
     assert not caps.deny_statfs(Probe(1, 9.0, EACCES), 12.0)  # asked before it
     assert caps.denied() == frozenset()
@@ -85,13 +83,44 @@ def test_a_refused_probe_and_a_silent_statfs_mean_caps() -> None:
     assert "client.df may connect but not ask for the space" in str(caps.denial())
 
 
-def test_what_was_answered_once_is_no_matter_of_caps() -> None:
+def test_what_was_answered_in_this_session_is_no_matter_of_caps() -> None:
     caps = (scene := Scene()).caps
     scene.statfs(9.0)
-    scene.answer()
+    caps.statfs_answered()
     assert not caps.deny_statfs(Probe(1, 10.0, EACCES), 12.0)
-    assert not caps.in_doubt()
+    assert not caps.in_doubt(12.0)
     assert caps.denied() == frozenset()
+
+
+@pytest.mark.parametrize("statfs_first", [True, False])
+def test_a_refused_probe_says_nothing_where_a_statfs_was_answered_beside_it(statfs_first: bool) -> None:
+    """mon 'allow service pg r': only the second probe tells what a later session's silence means."""
+    caps = (scene := Scene()).caps
+    if statfs_first:
+        caps.statfs_answered()
+        caps.first_probe_answered(EACCES)
+    else:
+        caps.first_probe_answered(EACCES)
+        caps.statfs_answered()
+    caps.session_began()
+    scene.statfs(9.0)
+    assert caps.ask(FIRST_PROBE, 9.0) is not None
+    assert not caps.deny_statfs(Probe(1, 10.0, EACCES), 12.0)
+    assert caps.in_doubt(12.0)
+    caps.session_began()
+    assert caps.ask(SECOND_PROBE, 9.0) is not None
+    assert caps.deny_statfs(Probe(1, 10.0, EACCES), 12.0)
+
+
+def test_caps_that_were_narrowed() -> None:
+    caps = (scene := Scene()).caps
+    caps.first_probe_answered(0)
+    caps.statfs_answered()
+    caps.session_began()
+    scene.statfs(9.0)
+    assert caps.deny_statfs(Probe(1, 10.0, EACCES), 12.0)
+    caps.statfs_answered()
+    assert not caps.statfs_denied
 
 
 def test_an_old_refusal_is_tried_again_once_a_minute() -> None:

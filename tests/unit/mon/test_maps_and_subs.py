@@ -1,27 +1,24 @@
-"""Epochs never go back; subscriptions resume from what we have."""
+"""Maps as they are kept, and what subscriptions ask for."""
 
 from __future__ import annotations
 
 from cephmonfs.messages.mon import SubscribeItem
 from cephmonfs.mon.maps import MapStore
 from cephmonfs.mon.snapshot import Stamp
-from cephmonfs.mon.subs import Subscriptions
+from cephmonfs.mon.subs import MAPS, Subscriptions
 
 T = Stamp(1.0, 1000.0)
 
 
-def test_a_map_is_replaced_only_by_a_newer_one() -> None:
+def test_a_map_takes_the_place_of_another() -> None:
     store = MapStore()
-    assert store.put("mdsmap", 5, b"five", T)
-    assert not store.put("mdsmap", 4, b"four", T)
-    assert not store.put("mdsmap", 5, b"other", T)
-    assert store.put("mdsmap", 6, b"six", T)
+    store.put("mdsmap", 5, b"five", T)
+    store.put("mdsmap", 4, b"four", T)
     record = store.get("mdsmap")
     assert record is not None
-    assert (record.epoch, record.blob) == (6, b"six")
+    assert (record.epoch, record.blob) == (4, b"four")
     store.forget("mdsmap")
     assert store.get("mdsmap") is None
-    assert store.put("mdsmap", 1, b"of another file system", T)
 
 
 def test_incrementals_must_follow_one_by_one() -> None:
@@ -41,35 +38,33 @@ def test_a_full_map_of_the_same_epoch_replaces_the_chain() -> None:
     store.put("osdmap", 1, b"full", T)
     store.put_incremental(2, bytes(300_000), T)
     assert store.osdmap_is_long()
-    assert not store.put("osdmap", 2, b"full2", T)  # no news, but shorter
+    store.put("osdmap", 2, b"full2", T)
     assert not store.osdmap_is_long()
     assert store.records()["osdmap"].incrementals == ()
 
 
-def test_a_new_session_asks_for_what_follows() -> None:
+def test_whole_maps_and_what_follows() -> None:
     subs = Subscriptions(mdsmap_at_once=True)
-    assert subs.items(whole_monmap=True) == {
-        name: SubscribeItem(0) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")
-    }
+    assert subs.next() == {name: SubscribeItem(0) for name in MAPS}
     subs.got("monmap", 3)
     subs.got("osdmap", 70)
-    items = subs.items(whole_monmap=False)
+    items = subs.next()
     assert items["monmap"] == SubscribeItem(4)
     assert items["osdmap"] == SubscribeItem(71)
-    assert subs.items(whole_monmap=True)["monmap"] == SubscribeItem(0)
+    assert subs.whole(["monmap", "osdmap"]) == {"monmap": SubscribeItem(0), "osdmap": SubscribeItem(0)}
     assert subs.have("osdmap") == 70
 
 
 def test_the_mdsmap_of_a_chosen_file_system() -> None:
     subs = Subscriptions(mdsmap_at_once=False)
-    assert "mdsmap" not in subs.items(whole_monmap=True)
-    assert subs.item("mdsmap") == {}
+    assert "mdsmap" not in subs.next()
+    assert subs.whole(["mdsmap"]) == {}
     assert subs.choose_mdsmap(7)
     assert not subs.choose_mdsmap(7)
-    assert subs.item("mdsmap") == {"mdsmap.7": SubscribeItem(0)}
+    assert subs.whole(["mdsmap"]) == {"mdsmap.7": SubscribeItem(0)}
     subs.got("mdsmap", 12)
-    assert subs.items(whole_monmap=False)["mdsmap.7"] == SubscribeItem(13)
+    assert subs.next()["mdsmap.7"] == SubscribeItem(13)
     assert subs.choose_mdsmap(8)
-    assert subs.item("mdsmap") == {"mdsmap.8": SubscribeItem(0)}
+    assert subs.next()["mdsmap.8"] == SubscribeItem(0)
     assert subs.choose_mdsmap(None)
-    assert subs.item("osdmap") == {"osdmap": SubscribeItem(0)}
+    assert subs.whole(["mdsmap"]) == {}

@@ -12,6 +12,8 @@ from cephmonfs.mon.link import Phase
 from cephmonfs.mon.links import Links
 from cephmonfs.mon.outbox import Outbox
 from cephmonfs.mon.requests import Kind, Requests
+from cephmonfs.mon.target import Target
+from cephmonfs.mon.versions import Versions
 from tests.unit.mon.fakes import OpenLink, at, monmap
 
 
@@ -20,7 +22,7 @@ class Scene:
         self.journal = Journal()
         self.requests = Requests()
         self.links = Links(Hunt(lambda: 0.0), self.requests, self.journal, deque())
-        self.following = Following(None, fs, None, self.journal)
+        self.following = Following(None, Target(fs, None), self.journal, Versions())
         self.following.monmap = monmap()
         self.outbox = Outbox(self.links, self.requests, self.following, self.journal, "here")
         self.current, self.opening, self.beside = (OpenLink(n, is_open=n != 2) for n in (1, 2, 3))

@@ -14,6 +14,22 @@ from cephmonfs.wire.encoder import Encoder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+@pytest.mark.parametrize(
+    ("seconds", "utime"),
+    [
+        (1.5, Utime(1, 500_000_000)),
+        (2.0**32 - 1, Utime(2**32 - 1, 0)),
+        (2.0**32 + 7, Utime(7, 0)),
+        (2.0**40, Utime(0, 0)),
+        (-0.5, Utime(2**32 - 1, 500_000_000)),
+    ],
+)
+def test_any_moment_is_a_utime(seconds: float, utime: Utime) -> None:
+    assert Utime.of(seconds) == utime
+    assert len(bytes(Encoder().utime(utime))) == 8
+
+
 READS: list[tuple[str, bytes, Callable[[Cursor], object], object]] = [
     ("u8", b"\xff", Cursor.u8, 255),
     ("u16", b"\x01\x02", Cursor.u16, 0x0201),
