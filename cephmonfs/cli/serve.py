@@ -22,6 +22,7 @@ import trio
 from cephmonfs.cli import privileges
 from cephmonfs.cli.daemon import Exit, Reporter, detach
 from cephmonfs.cli.logs import start_logging
+from cephmonfs.cli.memory import return_large_blocks
 from cephmonfs.cli.notify import Notifier
 from cephmonfs.cli.session import Client, describe, first_answer, first_of, first_session
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout, SessionLost
@@ -59,6 +60,7 @@ class Parts(Generic[Ops]):
 
 def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any]) -> int:
     """Run until unmounted or told to stop; returns the exit status."""
+    return_large_blocks()
     ring = start_logging(config.log_level, foreground=config.foreground)
     for notice in config.notices:
         log.info("%s", notice)

@@ -6,7 +6,7 @@ The one rule of staleness for everything that comes from an answer is here too: 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import AuthError, CephMonFSError, NoData, NotPermitted, RequestTimeout, SessionLost
@@ -24,6 +24,7 @@ class Command:
     json: bool = False
     detail: bool = False  # the one optional argument that we give
     lasting: bool = False  # the answer changes with an upgrade of the cluster only
+    ours: bool = field(default=False, compare=False)  # we read the answer, so that limits.MAX_JSON bounds it
 
     @property
     def request(self) -> dict[str, object]:
@@ -35,14 +36,13 @@ class Command:
         return f"ceph {self.words}{' detail' if self.detail else ''}{' -f json' if self.json else ''}"
 
 
-HEALTH: Final = Command("health", json=True)
-QUORUM: Final = Command("quorum_status", json=True)
-DF: Final = Command("df", json=True)
-DF_DETAIL: Final = Command("df", json=True, detail=True)
-STATUS: Final = Command("status", json=True)
-MON_METADATA: Final = Command("mon metadata", json=True, lasting=True)
+HEALTH: Final = Command("health", json=True, ours=True)
+QUORUM: Final = Command("quorum_status", json=True, ours=True)
+DF_DETAIL: Final = Command("df", json=True, detail=True, ours=True)
+STATUS: Final = Command("status", json=True, ours=True)
+MON_METADATA: Final = Command("mon metadata", json=True, lasting=True, ours=True)
 OSDMAP: Final = Command("osd getmap")
-DESCRIPTIONS: Final = Command("get_command_descriptions", json=True, lasting=True)
+DESCRIPTIONS: Final = Command("get_command_descriptions", json=True, lasting=True, ours=True)
 
 LASTING_S: Final = 600.0  # until a lasting answer is asked for again, and a refused command is tried again
 _STATE_S: Final = 1.0  # an error that is about the cluster's state counts for `refresh`, and no shorter than this

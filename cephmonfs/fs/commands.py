@@ -22,6 +22,7 @@ import trio
 from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeout
 from cephmonfs.fs.answers import LASTING_S, UNASKED, Answer, Command, Failure
 from cephmonfs.fs.slots import wake_gently
+from cephmonfs.wire import limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,8 +39,8 @@ _ASK_LIMIT_S: Final = 30.0  # no question stays open for longer
 _PASSING: Final = frozenset({-EAGAIN, -ETIMEDOUT})  # results that say nothing about the command
 _REFUSALS: Final = frozenset({-EACCES, -EPERM, -EINVAL, -EOPNOTSUPP, -ENOSYS})  # others are about the cluster's state
 _MAX_PROVEN: Final = 200  # commands of one directory that run for its list; the largest of Tentacle has 31
-_MAX_REPLY: Final = 32 << 20  # `ceph report` of 10,000 OSDs has about 20 MB
-_MAX_KEPT: Final = 40 << 20  # of all replies together
+_MAX_REPLY: Final = 24 << 20  # `ceph report` of 10,000 OSDs has about 20 MB
+_MAX_KEPT: Final = 24 << 20  # of all replies together
 _MAX_COMMANDS: Final = 12_000  # that anything is known of; a cluster describes 700
 
 
@@ -67,6 +68,10 @@ class CommandCache:
         self._nursery: trio.Nursery | None = None
         self.on_answer: Callable[[Command], None] = lambda _: None
         self.results = {"answered": 0, "refused": 0, "timeout": 0}  # for `metrics`
+
+    def is_young(self, command: Command) -> bool:
+        """Tell whether the last answer still counts, so that `ensure` would not ask."""
+        return self._is_young(command, self._question(command), trio.current_time())
 
     async def ensure(self, command: Command) -> None:
         """Have an answer not older than `refresh`, or wait for one within bounds; never raises CephMonFSError."""
@@ -183,7 +188,7 @@ class CommandCache:
         if reply.result < 0:
             return self._refused(command, reply)
         self.results["answered"] += 1
-        if len(reply.data) > _MAX_REPLY:
+        if len(reply.data) > (limits.MAX_JSON if command.ours else _MAX_REPLY):
             log.warning("%s: %d bytes of answer are more than we keep", command, len(reply.data))
             return self._failed(command, Failure(NoData, f"{command}: the answer is too large"))
         old = self.answers.get(command, UNASKED)

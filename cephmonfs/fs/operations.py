@@ -117,10 +117,13 @@ class CephMonOperations(ReadOnly):
     async def _prepare(self, node: Node) -> None:
         """Have fresh answers where the file is made from answers, within `cmd_timeout`."""
         row = node.row
-        if not row.commands and not row.statfs:
+        old = [command for command in row.commands if not self._commands.is_young(command)]
+        if not old:
+            if row.statfs:
+                await self._watch.try_statfs()
             return
         async with trio.open_nursery() as nursery:
-            for command in row.commands:
+            for command in old:
                 nursery.start_soon(self._commands.ensure, command)
             if row.statfs:
                 nursery.start_soon(self._watch.try_statfs)
@@ -284,8 +287,11 @@ class CephMonOperations(ReadOnly):
                 return pyfuse3.FileInfo(fh=self._handles.add(handle), keep_cache=False)
             handle.place = self._events.end()
             return pyfuse3.FileInfo(fh=self._handles.add(handle), direct_io=True, keep_cache=False, nonseekable=True)
-        await self._prepare(node)
-        handle.show(await self._renderings.of(inode, node, anew=True))
+        rendering = self._renderings.recent(inode, node)
+        if rendering is None:
+            await self._prepare(node)
+            rendering = await self._renderings.of(inode, node, anew=True)
+        handle.show(rendering)
         fh = self._handles.add(handle)
         self._latest[inode] = handle
         return pyfuse3.FileInfo(fh=fh, direct_io=True, keep_cache=False)

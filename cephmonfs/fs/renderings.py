@@ -126,6 +126,10 @@ class Renderings:
             return known.size
         return (await self.of(inode, node, anew=False)).size
 
+    def recent(self, inode: int, node: Node) -> Rendering | None:
+        """Return a page with ages that was made a moment ago: whoever opens it now shares it, and nothing is asked."""
+        return self._shared(inode, node, trio.current_time(), anew=True) if node.row.ages else None
+
     async def of(self, inode: int, node: Node, *, anew: bool) -> Rendering:
         """Return the present content; `anew` also when only its ages have changed.
 

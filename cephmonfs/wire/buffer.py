@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_LARGE = 1 << 20
+
 
 class ReceiveBuffer:
     """Collects what a socket gave and hands out exact amounts once they are there."""
@@ -31,8 +33,11 @@ class ReceiveBuffer:
         pos = self._pos
         if len(self._buf) - pos < n:
             return None
+        taken = bytes(memoryview(self._buf)[pos : pos + n])
         self._pos = pos + n
-        return bytes(memoryview(self._buf)[pos : pos + n])
+        if self._pos == len(self._buf) > _LARGE:
+            self._buf, self._pos = bytearray(), 0  # the memory of a large message goes with it
+        return taken
 
     def peek(self, n: int) -> bytes:
         """Return at most n bytes without removing them."""

@@ -33,7 +33,7 @@ RELEASE = "tentacle-20.2.4"
 COMMANDS: Mapping[str, tuple[Command, ...]] = {
     "health": (commands.HEALTH,),
     "quorum_status": (commands.QUORUM,),
-    "df": (commands.DF, commands.DF_DETAIL),
+    "df": (commands.DF_DETAIL,),
     "status": (commands.STATUS,),
     "mon metadata": (commands.MON_METADATA,),
     "get_command_descriptions": (commands.DESCRIPTIONS,),
