@@ -112,7 +112,7 @@ def md_options() -> Iterator[str]:
     yield "\n## Everything else\n"
     yield "What mount(8), fstab and systemd pass (`_netdev`, `nofail`, `noatime`, `user`, `x-*`...) and the options"
     yield "that only concern CephFS are accepted and have no effect. Any other is an error that names the nearest known"
-    yield "one; `-s` lets it pass. A mount is always `ro,nosuid,nodev,noexec`."
+    yield "one; `-s` lets it pass. A mount is always `ro,nosuid,nodev,noexec`; `show_as_rw` changes the flag alone."
 
 
 def page_source(path: Path) -> str:

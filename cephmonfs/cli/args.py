@@ -1,15 +1,15 @@
-"""The command line of the mount helper, as mount(8) hands it over, and keeping a secret out of it."""
+"""The command line of the mount helper, as mount(8) hands it over."""
 
 from __future__ import annotations
 
-import ctypes
 import getopt
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.config.options import options_help
+from cephmonfs.config.source import as_written
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,9 @@ Mounts a live view of a Ceph cluster: df, monmap, mdsmap, health and the session
 
 SOURCE:
   NAME@[FSID].[FSNAME]=   a user of the cluster that /etc/ceph/ceph.conf describes; NAME@ is enough
+  NAME@[FSID].POOL        the same, and df of one pool
   MON[:PORT][,MON...]:/   monitors by name or address
+  :/                      monitors from ceph.conf
   ceph, none, cephmon     everything from ceph.conf, else from DNS SRV _ceph-mon._tcp
   demo:                   embedded monitors; no Ceph needed
 
@@ -42,8 +44,6 @@ Line of /etc/fstab:
   monitor@ /mnt/ceph cephmon _netdev,nofail,secretfile=/etc/ceph/monitor.secret 0 0
 Exit status: 0 mounted, 1 wrong usage, 2 something of this machine is missing, 8 interrupted, 32 the mount failed.
 """
-_SECRET: Final = re.compile(rb"(?<![A-Za-z0-9_.-])secret=([^,\0]*)")
-_STAT_ARG_START: Final = 47  # fields 48 and 49 of proc_pid_stat(5), counted from 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def parse_args(argv: Sequence[str]) -> MountArgs:
     try:
         given, rest = getopt.gnu_getopt(list(argv), "sfnvhVN:t:o:", ["help", "version", "foreground"])
     except getopt.GetoptError as exc:
-        raise ConfigError(f"{exc.msg}; {USAGE}") from None
+        raise ConfigError(f"{shown(exc.msg)}; {USAGE}") from None
     names = [name for name, _ in given]
     lists = [value for name, value in given if name == "-o"]
     if "--foreground" in names:
@@ -80,30 +80,12 @@ def parse_args(argv: Sequence[str]) -> MountArgs:
         raise ConfigError(f"wanted SOURCE and DIR, got {len(rest)} of them; {USAGE}")
     source, mountpoint = rest if len(rest) == 2 else ("", "")
     return MountArgs(
-        source, mountpoint, tuple(lists), "-s" in names, "-f" in names, "-v" in names, asks_help, asks_version
+        as_written(source),
+        mountpoint,
+        tuple(lists),
+        "-s" in names,
+        "-f" in names,
+        "-v" in names,
+        asks_help,
+        asks_version,
     )
-
-
-def wipe_secrets() -> bool:
-    """Overwrite the value of `secret=` in what /proc/PID/cmdline shows of this process.
-
-    The kernel shows the memory between two addresses of ours, so writing there is all it takes, without a
-    privilege.  Python has made its own copies long before.  Returns whether something was wiped.
-    """
-    try:
-        with open("/proc/self/cmdline", "rb") as file:
-            shown = file.read()
-        if not _SECRET.search(shown):
-            return False
-        with open("/proc/self/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return False
-    start, end = (int(fields[i - 2]) for i in (_STAT_ARG_START, _STAT_ARG_START + 1))
-    # A wrong address would be fatal: go on only if what lies there is what the kernel showed.
-    if end - start != len(shown) or ctypes.string_at(start, len(shown)) != shown:
-        return False
-    for match in _SECRET.finditer(shown):
-        at, size = match.start(1), len(match[1])
-        ctypes.memset(start + at, ord("x"), size)
-    return True

@@ -16,6 +16,7 @@ from cephmonfs.cli.session import Client, connect, describe, first_of, prepare
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import CephMonFSError, ConfigError
+from cephmonfs.model.usertext import censored, shown
 from cephmonfs.wire import limits
 from cephmonfs.wire.text import one_line
 
@@ -31,7 +32,8 @@ ASK_TIMEOUT_S: Final = 15.0  # a person waits
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; {self.format_usage().strip()}")
+        what, colon, words = message.partition(": ")
+        raise ConfigError(f"{what}{colon}{shown(words)}; {' '.join(self.format_usage().split())}")
 
 
 def parser(program: str, about: str) -> argparse.ArgumentParser:
@@ -80,7 +82,10 @@ def run(program: str, work: Callable[[], int]) -> int:
             sys.stderr.close()
             return Exit.OK
         if (os_error := first_of(OSError, exc)) is not None:
-            say(program, f"{os_error.filename}: {os_error.strerror}" if os_error.filename else describe(os_error))
+            say(
+                program,
+                f"{shown(str(os_error.filename))}: {os_error.strerror}" if os_error.filename else describe(os_error),
+            )
             return Exit.FAILED
         raise
 
@@ -92,5 +97,5 @@ def run_trio(work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
 
 def say(program: str, line: str, priority: int = journal.ERROR) -> None:
     """Tell the user one line."""
-    text = one_line(f"cephmonfs {program}: {line}", limits.MAX_NAME)
+    text = one_line(f"cephmonfs {program}: {censored(line)}", limits.MAX_NAME)
     print(journal.marked(text, priority) if journal.listens() else text, file=sys.stderr, flush=True)

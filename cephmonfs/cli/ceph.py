@@ -23,6 +23,7 @@ from cephmonfs.cli.session import first_of, timeout_sentence
 from cephmonfs.config.monaddr import parse_targets
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout
 from cephmonfs.model import descriptions
+from cephmonfs.model.usertext import censored, shown
 from cephmonfs.wire import limits
 from cephmonfs.wire.text import lines, one_line
 
@@ -131,10 +132,10 @@ def _print(reply: CommandReply, wanted: str | None, out_file: str | None) -> int
         print(flush=True)  # as ceph does, even before no answer: readers of old skip a first line
     if reply.result < 0:
         name = errno.errorcode.get(-reply.result, str(-reply.result))
-        print(f"Error {name}: {lines(reply.text)}", file=sys.stderr)
+        print(f"Error {name}: {censored(lines(reply.text))}", file=sys.stderr)
         return min(-reply.result, 255)
     if reply.text:
-        print(lines(reply.text), file=sys.stderr)
+        print(censored(lines(reply.text)), file=sys.stderr)
     if out_file and out_file != "-":
         with open(out_file, "wb") as file:
             file.write(reply.data)
@@ -145,7 +146,10 @@ def _print(reply: CommandReply, wanted: str | None, out_file: str | None) -> int
 
 
 def _refuse(sentence: str) -> int:
-    print(f"cephmonfs ceph: {one_line(sentence, limits.MAX_NAME)}\nError EINVAL: invalid command", file=sys.stderr)
+    print(
+        f"cephmonfs ceph: {one_line(censored(sentence), limits.MAX_NAME)}\nError EINVAL: invalid command",
+        file=sys.stderr,
+    )
     return errno.EINVAL
 
 
@@ -169,7 +173,7 @@ class Argument:
     def value(self, word: str) -> Any:
         """Return the word as the monitors want it.  Raises ValueError."""
         if self.choices and word not in self.choices:
-            raise ValueError(f"{word}: wanted one of {', '.join(self.choices)}")
+            raise ValueError(f"{shown(word)}: wanted one of {', '.join(self.choices)}")
         match self.type:
             case "CephInt":
                 return int(word)
@@ -177,7 +181,7 @@ class Argument:
                 return float(word)
             case "CephBool":
                 if word.lower() not in ("true", "false", "yes", "no", "1", "0"):
-                    raise ValueError(f"{word}: wanted true or false")
+                    raise ValueError(f"{shown(word)}: wanted true or false")
                 return word.lower() in ("true", "yes", "1")
         return word
 
@@ -218,7 +222,7 @@ class Description:
                 if not argument.optional:
                     raise
         if left:
-            raise ValueError(f"{left[0]} is one word too many")
+            raise ValueError(f"{shown(left[0])} is one word too many")
         return request
 
 
@@ -236,7 +240,7 @@ def parse_descriptions(data: bytes) -> list[Description]:
 
 def find(descriptions: Sequence[Description], words: Sequence[str]) -> dict[str, Any]:
     """Return the request for these words.  Raises NoSuchCommandError."""
-    text = shlex.join(words)
+    text = shlex.join(map(shown, words))
     near = [d for d in descriptions if tuple(words[: len(d.prefix)]) == d.prefix]
     near.sort(key=lambda description: -len(description.prefix))
     problem = ""
@@ -244,7 +248,7 @@ def find(descriptions: Sequence[Description], words: Sequence[str]) -> dict[str,
         try:
             request = description.request(words[len(description.prefix) :])
         except ValueError as exc:
-            problem = problem or f"`{' '.join(description.prefix)}`: {exc}"
+            problem = problem or f"`{' '.join(description.prefix)}`: {shown(str(exc))}"
             continue
         if not description.reads_only:
             raise NoSuchCommandError(f"`{text}` needs more than to read: this stand-in for ceph never changes anything")

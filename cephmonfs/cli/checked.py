@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from cephmonfs.model.usertext import censored
 from cephmonfs.wire.text import lines
 
 WIDTH: Final = 80
@@ -45,7 +46,7 @@ class Report:
         self, name: str, status: Status, text: str, remedy: str = "", times: dict[str, float] | None = None
     ) -> None:
         """Add a step."""
-        self.steps.append(Step(name, status, text, remedy, times or {}))
+        self.steps.append(Step(name, status, censored(text), censored(remedy), times or {}))
 
     @property
     def faults(self) -> list[Step]:

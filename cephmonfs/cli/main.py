@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, cast
 from cephmonfs import __version__
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.loading import loading
+from cephmonfs.cli.secrets import hide_secrets
+from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +32,7 @@ COMMANDS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to a command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    hide_secrets()
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help"):
         print(_help(), end="")
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f': did you mean "{near[0]}"?' if near else "; cephmonfs --help lists them"
-        print(f'cephmonfs: unknown command "{name}"{hint}', file=sys.stderr)
+        print(f'cephmonfs: unknown command "{shown(name)}"{hint}', file=sys.stderr)
         return Exit.USAGE
     with loading():
         command = cast("Callable[[Sequence[str]], int]", importlib.import_module(COMMANDS[name][0]).main)

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
 from cephmonfs.cli import journal
-from cephmonfs.cli.args import help_text, parse_args, wipe_secrets
+from cephmonfs.cli.args import help_text, parse_args
 from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
 from cephmonfs.cli.loading import loading
 from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, is_mounted_already, set_path, settle
 from cephmonfs.cli.notify import handed_over
+from cephmonfs.cli.remount import asks_remount, remount
+from cephmonfs.cli.secrets import hide_secrets
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.usertext import censored
 from cephmonfs.wire import limits
 from cephmonfs.wire.text import one_line
 
@@ -31,7 +34,7 @@ PROGRAM: Final = "mount.cephmon"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the helper; returns mount(8)'s exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    wipe_secrets()
+    hide_secrets()
     set_path()
     try:
         return run(arguments, _serve)
@@ -48,6 +51,9 @@ def run(argv: Sequence[str], serve: Serve) -> int:
     args = parse_args(argv)
     if args.help or args.version:
         print(help_text() if args.help else f"{PROGRAM} {__version__}", end="" if args.help else "\n")
+        return Exit.OK
+    if asks_remount(args):
+        remount(args)
         return Exit.OK
     handed = handed_over()
     config = resolve(
@@ -79,7 +85,7 @@ def run(argv: Sequence[str], serve: Serve) -> int:
 
 def say(line: str, priority: int = journal.ERROR) -> None:
     """Tell the user one line."""
-    text = one_line(f"{PROGRAM}: {line}", limits.MAX_NAME)
+    text = one_line(f"{PROGRAM}: {censored(line)}", limits.MAX_NAME)
     print(journal.marked(text, priority) if journal.listens() else text, file=sys.stderr, flush=True)
 
 

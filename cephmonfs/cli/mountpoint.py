@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.usertext import shown
 
 FUSE_TYPE: Final = "fuse.cephmon"
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,6 +32,7 @@ class Mount:
     mountpoint: str
     fstype: str
     source: str
+    flags: tuple[str, ...] = ()  # "ro" if the mount or its file system is
 
 
 def parse_mountinfo(text: str) -> tuple[Mount, ...]:
@@ -40,8 +42,15 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
         head, dash, tail = line.partition(" - ")
         left, right = head.split(" "), tail.split(" ")
         if dash and len(left) >= 5 and len(right) >= 2:
-            mounts.append(Mount(_unescape(left[4]), right[0], _unescape(right[1])))
+            mounts.append(Mount(_unescape(left[4]), right[0], _unescape(right[1]), _flags(left[5:6], right[2:3])))
     return tuple(mounts)
+
+
+def _flags(mount: list[str], superblock: list[str]) -> tuple[str, ...]:
+    flags = mount[0].split(",") if mount else []
+    if superblock and "ro" in superblock[0].split(","):
+        flags = ["ro", *(flag for flag in flags if flag not in ("ro", "rw"))]
+    return tuple(flags)
 
 
 def top_mount(mounts: tuple[Mount, ...], path: str) -> Mount | None:
@@ -72,28 +81,28 @@ def check_mountpoint(path: str) -> str | None:
     Returns a line for the user when something was detached.  Raises ConfigError.  An autofs mount is fine:
     it is what waits for us.
     """
-    detached = None
+    detached, name = None, shown(path)
     mount = top_mount(mounts(), path)
     life = life_of(path) if mount is not None and mount.fstype == FUSE_TYPE else None
     if life is Life.STUCK:
-        raise ConfigError(f"{path} is a cephmon mount whose daemon does not answer: umount -f {path}", 32)
+        raise ConfigError(f"{name} is a cephmon mount whose daemon does not answer: umount -f {name}", 32)
     if life is Life.DEAD:
         _detach(path)
-        detached = f"{path} was a dead cephmon mount; it is detached and mounted again"
+        detached = f"{name} was a dead cephmon mount; it is detached and mounted again"
     try:
         info = os.stat(path)
     except FileNotFoundError:
-        raise ConfigError(f"mount point {path} does not exist: mkdir {path}", 32) from None
+        raise ConfigError(f"mount point {name} does not exist: mkdir {name}", 32) from None
     except OSError as exc:
         if exc.errno != errno.ENOTCONN:
-            raise ConfigError(f"mount point {path}: {exc.strerror}", 32) from exc
+            raise ConfigError(f"mount point {name}: {exc.strerror}", 32) from exc
         what = f"a dead {mount.fstype} mount" if mount else "below a dead mount"
-        raise ConfigError(f"{path} is {what}: umount -l it first", 32) from None
+        raise ConfigError(f"{name} is {what}: umount -l it first", 32) from None
     if not stat.S_ISDIR(info.st_mode):
-        raise ConfigError(f"mount point {path} is not a directory", 32)
+        raise ConfigError(f"mount point {name} is not a directory", 32)
     mount = top_mount(mounts(), path)
     if mount is not None and mount.fstype != "autofs":
-        raise ConfigError(f"{path} is already a mount point ({mount.fstype}, {mount.source}): umount it first", 32)
+        raise ConfigError(f"{name} is already a mount point ({mount.fstype}, {mount.source}): umount it first", 32)
     return detached
 
 
@@ -186,11 +195,11 @@ def _detach(path: str) -> None:
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.umount2(os.fsencode(path), _MNT_DETACH) != 0:
-            raise ConfigError(f"cannot detach the dead mount on {path}: {os.strerror(ctypes.get_errno())}", 32)
+            raise ConfigError(f"cannot detach the dead mount on {shown(path)}: {os.strerror(ctypes.get_errno())}", 32)
         return
     done = subprocess.run(["fusermount3", "-uz", "--", path], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ConfigError(f"cannot detach the dead mount on {path}: {done.stderr.strip()}", 32)
+        raise ConfigError(f"cannot detach the dead mount on {shown(path)}: {done.stderr.strip()}", 32)
 
 
 def _unescape(text: str) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cephmonfs.cli import journal
 from cephmonfs.cli.args import parse_args
@@ -20,14 +19,16 @@ from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.mountpoint import FUSE_TYPE, check_fuse, check_mountpoint, set_path, settle
 from cephmonfs.cli.notify import FUSE_NAME, Notifier
 from cephmonfs.config.options import parse_options
-from cephmonfs.config.source import parse_source
+from cephmonfs.config.source import parse_fsid, parse_source, shown_source
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.entity import EntityName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 PROGRAM: Final = "premount"
-_FLAGS: Final = 1 | 2 | 4 | 8  # MS_RDONLY, NOSUID, NODEV, NOEXEC
+_READ_ONLY: Final = 1
+_FLAGS: Final = _READ_ONLY | 2 | 4 | 8  # MS_RDONLY, NOSUID, NODEV, NOEXEC
 _DETACH: Final = 2
 
 
@@ -51,26 +52,28 @@ def _main(argv: Sequence[str]) -> int:
     if note := check_mountpoint(path):
         say(PROGRAM, note, journal.WARNING)
     fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    _mount(fuse, path, _shown(args.source), allow_other=options.get("allow_other", True))
+    flags = _FLAGS & ~_READ_ONLY if options.get("show_as_rw") else _FLAGS
+    _mount(fuse, path, _shown(args.source, options), flags, allow_other=options.get("allow_other", True))
     if not notifier.store(fuse, FUSE_NAME):
         _umount(path)
         raise ConfigError("systemd does not take the file descriptor: FileDescriptorStoreMax=1, NotifyAccess=exec", 2)
     return Exit.OK
 
 
-def _shown(source: str) -> str:
-    """What df shows as the source; without a colon, for `df -l` takes one for a network file system."""
+def _shown(source: str, options: Mapping[str, Any]) -> str:
+    """What df shows as the source, as far as it is known before a session."""
     given = parse_source(source)
-    text = f"{given.name}@{given.fsid or ''}" if given.name else "demo@" if given.demo else "ceph@"
-    return re.sub(r"[^A-Za-z0-9_.@-]", "_", text)
+    name = "demo" if given.demo else EntityName.parse(given.name or options.get("name", "admin")).id
+    fsid = given.fsid or (parse_fsid(options["fsid"]) if "fsid" in options else "")
+    return shown_source(name, fsid, given.fs or options.get("fs"), given.pool or options.get("pool"))
 
 
-def _mount(fuse: int, path: str, source: str, *, allow_other: bool) -> None:
+def _mount(fuse: int, path: str, source: str, flags: int, *, allow_other: bool) -> None:
     data = f"fd={fuse},rootmode={stat.S_IFDIR:o},user_id=0,group_id=0,default_permissions"
     data += ",allow_other" if allow_other else ""
     libc = ctypes.CDLL(None, use_errno=True)
     words = [os.fsencode(word) for word in (source, path, FUSE_TYPE)]
-    if libc.mount(*words, ctypes.c_ulong(_FLAGS), data.encode()) != 0:
+    if libc.mount(*words, ctypes.c_ulong(flags), data.encode()) != 0:
         code = ctypes.get_errno()
         raise ConfigError(f"mounting on {path} failed: {os.strerror(code)}", Exit.FAILED)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import time
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
@@ -25,6 +24,7 @@ from cephmonfs.cli.logs import start_logging
 from cephmonfs.cli.memory import return_large_blocks
 from cephmonfs.cli.notify import Notifier
 from cephmonfs.cli.session import Client, describe, first_answer, first_of, first_session
+from cephmonfs.config.source import shown_source
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout, SessionLost
 from cephmonfs.fs import workers
 from cephmonfs.mon.snapshot import State
@@ -134,9 +134,9 @@ def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
     fsid = snapshot.fsid or config.fsid or ""
     name = "demo" if config.demo else config.entity.id
     options = {
-        f"fsname={re.sub(r'[^A-Za-z0-9_.@-]', '_', f'{name}@{fsid}')}",
+        f"fsname={shown_source(name, fsid, config.fs, config.pool)}",
         "subtype=cephmon",
-        "ro",
+        "rw" if config.show_as_rw else "ro",
         "nosuid",
         "nodev",
         "noexec",

@@ -17,6 +17,7 @@ from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.source import Source
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType
+from cephmonfs.model.usertext import shown
 from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import open_client
@@ -141,7 +142,7 @@ def timeout_sentence(snapshot: Snapshot, config: MountConfig, resolve_error: str
 
 def _advice(tried: Sequence[str], config: MountConfig) -> str:
     """What to do, where that shows in what all monitors did."""
-    if config.notices and any(": connect: " in error for error in tried):
+    if config.ms_mode is not MsMode.LEGACY and config.notices and any(": connect: " in error for error in tried):
         return f". Monitors that speak only the v1 protocol, at port {PORT_V1}, want ms_mode=legacy"
     if any(": auth: " in error and "closed" in error for error in tried):
         return ". Monitors that break off there have no quorum: ceph daemon mon.NAME mon_status, on their hosts"
@@ -165,7 +166,9 @@ def fs_settings(config: MountConfig) -> FsSettings:
 
 def client_options(config: MountConfig) -> str:
     """Return the options as the kernel client's debugfs shows them: in its order, without its defaults and the key."""
-    parts = [f"name={config.entity.id}", "secret=<hidden>"] if config.key is not None else [f"name={config.entity.id}"]
+    parts = [f"name={shown(config.entity.id)}"]
+    if config.key is not None:
+        parts.append("secret=<hidden>")
     if config.ms_mode != MsMode.LEGACY:
         parts.append(f"ms_mode={config.ms_mode}")
     if config.fsid:

@@ -11,6 +11,7 @@ from cephmonfs.cli.asking import parser, run
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, set_path, settle, top_mount
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,9 @@ def _main(argv: Sequence[str]) -> int:
     directory = settle(given.directory)
     mount = top_mount(mounts(), directory)
     if mount is None:
-        raise ConfigError(f"{directory} is not mounted")
+        raise ConfigError(f"{shown(directory)} is not mounted")
     if mount.fstype != FUSE_TYPE:
-        raise ConfigError(f"{directory} is no cephmon mount but {mount.fstype}")
+        raise ConfigError(f"{shown(directory)} is no cephmon mount but {mount.fstype}")
     daemons = _daemons(directory)
     _unmount(directory, lazy=given.lazy)
     if not given.lazy:

@@ -12,6 +12,7 @@ from cephmonfs.cli.asking import parser, run
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, settle, top_mount
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def _main(argv: Sequence[str]) -> int:
     root = settle(given.directory)
     mount = top_mount(mounts(), root)
     if mount is None or mount.fstype != FUSE_TYPE:
-        raise ConfigError(f"{root} is no cephmon mount")
+        raise ConfigError(f"{shown(root)} is no cephmon mount")
     try:
         from rich.console import Console
         from rich.live import Live

@@ -11,8 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cephmonfs.config.textfile import decode_text
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.initext import normal_key, parse_ini
+from cephmonfs.model.usertext import is_key, other_format, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +48,13 @@ class CephConf:
     def parse(cls, text: str, path: str, hostname: str = "") -> CephConf:
         """Parse.  Raises ConfigError with file and line."""
         if "\0" in text:
-            raise ConfigError(f"{path} is not a ceph.conf: it holds binary data")
+            raise ConfigError(f"{shown(path)} is not a ceph.conf: it holds binary data")
+        if found := other_format(text):
+            raise ConfigError(f"{shown(path)} is {found}, not a ceph.conf")
+        if is_key(text) and "[" not in text and len(text.split()) == 1:
+            raise ConfigError(f"{shown(path)} holds a key, and is no ceph.conf: say secretfile=, not conf=")
         sections: dict[str, dict[str, str]] = {}
-        parsed = parse_ini(text, path)
+        parsed = parse_ini(text, shown(path))
         for name, _ in parsed.headers:
             sections.setdefault(name, {})
         for item in parsed.settings:
@@ -63,8 +69,8 @@ class CephConf:
         except FileNotFoundError:
             raise
         except OSError as exc:
-            raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
-        return cls.parse(data.decode("utf-8", "replace"), path, machine.hostname)
+            raise ConfigError(f"cannot read {shown(path)}: {exc.strerror or exc}") from exc
+        return cls.parse(decode_text(data, shown(path)), path, machine.hostname)
 
     @property
     def cluster(self) -> str:

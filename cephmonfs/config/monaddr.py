@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.entity import AddrType
+from cephmonfs.model.usertext import could_be_key, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,7 @@ PORT_V1: Final = 6789
 
 _PROTOCOL_OF_PORT: Final[dict[int, Literal["v2", "v1"]]] = {PORT_V2: "v2", PORT_V1: "v1"}
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?\Z")
+_IPV4_PORT: Final = re.compile(r"[0-9]+(\.[0-9]+){3}(:|/|\Z)")
 _SEPARATORS: Final = ", ;\t\r\n"
 
 
@@ -78,10 +80,15 @@ def parse_slash_list(text: str, what: str = "mon_addr") -> tuple[MonTarget, ...]
     """Parse `mon_addr=a/b/c`.  Commas and the nonces of "v2:1.2.3.4:3300/0" are fine too."""
     items: list[str] = []
     for item in _split(text, _SEPARATORS + "/", what):
-        if item.isdecimal() and items and items[-1].startswith(("v1:", "v2:", "any:")):
+        if item.isdecimal() and items:
             continue  # the nonce of the address in front
         items.append(item)
     return _unique(target for item in items for target in _item(item, what))
+
+
+def all_spelled_v1(targets: tuple[MonTarget, ...]) -> bool:
+    """Tell whether somebody wrote "v1:" before every address: that is how the kernel's default was spelled."""
+    return bool(targets) and all(target.spelled and target.protocol == "v1" for target in targets)
 
 
 def targets_for_mode(targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[Candidate, ...]:
@@ -139,18 +146,21 @@ def _split(text: str, separators: str, what: str) -> list[str]:
     current, depth = "", 0
     for char in text:
         if char == "[":
+            if depth == 0 and current.endswith("]"):  # two vectors with nothing between them
+                items.append(current)
+                current = ""
             depth += 1
         elif char == "]":
             depth -= 1
             if depth < 0:
-                raise ConfigError(f'{what}: "]" without "[" in "{text}"')
+                raise ConfigError(f'{what}: "]" without "[" in "{shown(text)}"')
         if depth == 0 and char in separators:
             items.append(current)
             current = ""
         else:
             current += char
     if depth:
-        raise ConfigError(f'{what}: "[" without "]" in "{text}"')
+        raise ConfigError(f'{what}: "[" without "]" in "{shown(text)}"')
     items.append(current)
     return [item for item in items if item]
 
@@ -159,7 +169,7 @@ def _item(text: str, what: str) -> tuple[MonTarget, ...]:
     """One item of a list: an address, or a vector of addresses in brackets."""
     if text[0] == "[" and text[-1] == "]" and not _is_ipv6(text[1:-1]):
         inner = text[1:-1].strip()
-        if inner.startswith(("v1:", "v2:", "any:")) or "," in inner:
+        if inner.startswith(("v1:", "v2:", "any:")) or "," in inner or _IPV4_PORT.match(inner):
             return tuple(_address(part.strip(), what) for part in _split(inner, _SEPARATORS, what))
     return (_address(text, what),)
 
@@ -173,7 +183,7 @@ def _address(text: str, what: str) -> MonTarget:
     rest = re.sub("^(v1|v2|any):", "", text)
     rest, slash, nonce = rest.partition("/")
     if slash and not nonce.isdecimal():
-        raise ConfigError(f'{what}: wanted a number after "/" in "{text}"')
+        raise ConfigError(f'{what}: wanted a number after "/" in "{shown(text)}"')
     host, port = _host_port(rest, text, what)
     spelled = protocol is not None
     if protocol is None and port is not None:
@@ -185,15 +195,17 @@ def _host_port(rest: str, text: str, what: str) -> tuple[str, int | None]:
     if rest.startswith("["):
         host, _, tail = rest[1:].partition("]")
         if not _is_ipv6(host):
-            raise ConfigError(f'{what}: "{text}" has no IPv6 address in its brackets')
+            raise ConfigError(f'{what}: "{shown(text)}" has no IPv6 address in its brackets')
         if tail and not tail.startswith(":"):
-            raise ConfigError(f'{what}: wanted ":PORT" after "]" in "{text}"')
+            raise ConfigError(f'{what}: wanted ":PORT" after "]" in "{shown(text)}"')
         return _plain_ipv6(host), _port(tail[1:], text, what) if tail else None
     if rest.count(":") > 1:
-        raise ConfigError(
-            f'{what}: an IPv6 address stands in brackets, with or without a port: "[::1]" or "[::1]:3300"'
-        )
+        if not _is_ipv6(rest):
+            raise ConfigError(f'{what}: an IPv6 address with a port stands in brackets: "[::1]:3300"')
+        return _plain_ipv6(rest), None  # as Ceph: all of it is the address
     host, colon, port = rest.partition(":")
+    if could_be_key(text):  # a key that is cut is a good name, and would be asked of a name server
+        raise ConfigError(f'{what}: "{shown(text)}" could be a key, and is no host name or address')
     if not _HOST_NAME.match(host):
         raise ConfigError(f'{what}: "{text}" is no host name or address')
     if re.fullmatch(r"[0-9.]+", host):
@@ -206,7 +218,7 @@ def _host_port(rest: str, text: str, what: str) -> tuple[str, int | None]:
 
 def _port(text: str, whole: str, what: str) -> int:
     if not text.isdecimal() or not text.isascii() or not 0 < int(text[:6]) < 65536:
-        raise ConfigError(f'{what}: wanted a port of 1 to 65535 in "{whole}"')
+        raise ConfigError(f'{what}: wanted a port of 1 to 65535 in "{shown(whole)}"')
     return int(text)
 
 
@@ -215,7 +227,7 @@ def _is_ipv6(text: str) -> bool:
         ipaddress.IPv6Address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text  # Ceph knows no zones
 
 
 def _plain_ipv6(text: str) -> str:

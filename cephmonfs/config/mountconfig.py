@@ -12,23 +12,26 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from cephmonfs.auth.keyring import Keyring, parse_key
+from cephmonfs.auth.keyring import Keyring, parse_key, parse_secretfile
 from cephmonfs.config.cephconf import DEFAULT_PATH, CephConf, cluster_name
 from cephmonfs.config.machine import user_exists
 from cephmonfs.config.monaddr import (
     PORT_V2,
     MonTarget,
     MsMode,
+    all_spelled_v1,
     on_v2,
     parse_slash_list,
     parse_targets,
     targets_for_mode,
 )
-from cephmonfs.config.options import HIDDEN, OPTIONS, ParsedOptions, parse_options
+from cephmonfs.config.options import OPTIONS, ParsedOptions, parse_options
 from cephmonfs.config.source import Source, parse_fsid, parse_source
+from cephmonfs.config.textfile import decode_text
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityName, EntityType
+from cephmonfs.model.usertext import HIDDEN, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +90,7 @@ class MountConfig:
     run_as: str | None  # None: stay who we are
     allow_other: bool
     auto_unmount: bool
+    show_as_rw: bool
     log_level: str
     foreground: bool
     demo: DemoConfig | None
@@ -111,13 +115,13 @@ class MountConfig:
     def effective(self, **changes: Any) -> MountConfig:
         """Return the same with what came out different at the start, so that `lines` tells it."""
         new = replace(self, **changes)
-        shown = {
+        texts = {
             "name": str(new.entity),
             "secret": HIDDEN if new.key else "-",
             "fsid": new.fsid or "-",
             "mon_addr": _show_targets(new.targets),
         }
-        return replace(new, shown={**self.shown, **shown})
+        return replace(new, shown={**self.shown, **texts})
 
     def lines(self) -> str:
         """Return the content of the file `config`: `name value  # origin`, one option a line."""
@@ -126,7 +130,7 @@ class MountConfig:
             for option in OPTIONS
         ]
         rows.insert(0, ("source", self.source, "command line"))
-        return "".join(f"{name} {value}  # {origin}\n" for name, value, origin in rows)
+        return "".join(f"{name} {shown(value)}  # {shown(origin)}\n" for name, value, origin in rows)
 
 
 def resolve(
@@ -190,7 +194,7 @@ class _Resolver:
             targets, fsid = self._targets(fsid)
             if targets:
                 if "ms_mode" not in self.options.values:
-                    targets = self._on_v2(targets)
+                    mode, targets = self._meant(targets, mode)
                 targets_for_mode(targets, mode)
             else:
                 conf = self._load_conf()
@@ -219,6 +223,7 @@ class _Resolver:
             "run_as": run_as,
             "allow_other": allow_other,
             "auto_unmount": self._get("auto_unmount", True),
+            "show_as_rw": self._get("show_as_rw", False),
             "log_level": self._get("log_level", "info"),
             "foreground": self._get("foreground", False),
         }
@@ -226,7 +231,7 @@ class _Resolver:
         origins.setdefault("name", "default")
         if why:
             origins["allow_other"] = why
-        shown = {
+        texts = {
             **{name: _show(name, value) for name, value in values.items()},
             **{name: _show(name, value) for name, value in config.items()},
             "name": str(entity),
@@ -234,6 +239,8 @@ class _Resolver:
             "fsid": fsid or "-",
             "mon_addr": _show_targets(targets),
         }
+        if demo:
+            texts |= {"demo_mons": str(demo.mons), "demo_seed": str(demo.seed)}
         return MountConfig(
             source=self.source_text,
             mountpoint=self.mountpoint,
@@ -245,7 +252,7 @@ class _Resolver:
             demo=demo,
             cluster=self._cluster(),
             origins=origins,
-            shown=shown,
+            shown=texts,
             ignored=tuple(self.options.ignored + self.options.unknown),
             warnings=tuple(self.warnings),
             notices=tuple(self.notices),
@@ -266,12 +273,15 @@ class _Resolver:
             parsed.set(name, value, given.origins[name])
         parsed.ignored += given.ignored
         parsed.unknown += given.unknown
-        for name, said in (("name", self.source.name), ("fsid", self.source.fsid), ("fs", self.source.fs)):
+        source = self.source
+        for name, said in (("name", source.name), ("fsid", source.fsid), ("fs", source.fs), ("pool", source.pool)):
             if said is None:
                 continue
             option = given.values.get(name)
             if option is not None and not _same(name, option, said):
-                raise ConfigError(f'the source says {name} "{said}", the option {name}={option}: which one?')
+                raise ConfigError(
+                    f'the source says {name} "{shown(said)}", the option {name}={shown(option)}: which one?'
+                )
             parsed.set(name, said, "source")
         if "secret" in parsed.values and "secretfile" in parsed.values:
             raise ConfigError("secret and secretfile together: give one of them")
@@ -284,7 +294,7 @@ class _Resolver:
         try:
             return str(ipaddress.ip_address(str(text).strip("[]")))
         except ValueError:
-            raise ConfigError(f"ip={text}: wanted an IPv4 or IPv6 address of this machine") from None
+            raise ConfigError(f"ip={shown(text)}: wanted an IPv4 or IPv6 address of this machine") from None
 
     def _allow_other(self) -> tuple[bool, str]:
         """On as root, or when root has mounted for us; for others only where /etc/fuse.conf lets fusermount3 do it."""
@@ -316,7 +326,7 @@ class _Resolver:
         if user is None:
             return "nobody"
         if not user_exists(user):
-            raise ConfigError(f'run_as: this machine has no user "{user}"')
+            raise ConfigError(f'run_as: this machine has no user "{shown(user)}"')
         return None if user == "root" else str(user)
 
     # ---- the cluster ---------------------------------------------------------------------------------------------
@@ -335,7 +345,7 @@ class _Resolver:
                 self._conf = CephConf.load(self.machine, path)
             except FileNotFoundError:
                 if "conf" in self.options.values:
-                    raise ConfigError(f"conf={path}: there is no such file") from None
+                    raise ConfigError(f"conf={shown(path)}: there is no such file") from None
             self._conf_read = True
         return self._conf
 
@@ -377,15 +387,26 @@ class _Resolver:
             fsid = known
         return targets, fsid
 
-    def _on_v2(self, targets: tuple[MonTarget, ...]) -> tuple[MonTarget, ...]:
-        """The kernel's default was the v1 protocol, ours is v2: old lines mean the hosts."""
+    def _meant(self, targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[MsMode, tuple[MonTarget, ...]]:
+        """Return the mode and the targets that are meant where nobody said ms_mode=.
+
+        The kernel's default was the v1 protocol, ours is v2: old lines mean the hosts.  Only "v1:" before every address
+        says v1; what a monitor answers never does.
+        """
+        if all_spelled_v1(targets):
+            self.options.origins["ms_mode"] = 'every monitor is spelled "v1:"'
+            self.notices.append(
+                'every monitor is spelled "v1:", so ms_mode=legacy, neither encrypted nor signed '
+                f"(port {PORT_V2} has the v2 protocol)"
+            )
+            return MsMode.LEGACY, targets
         found = on_v2(targets)
         if found != targets:
             self.notices.append(
                 f"monitors given at the v1 port are asked at port {PORT_V2}, for the v2 protocol: "
                 f"{', '.join(map(str, found))} (ms_mode=legacy: v1, neither encrypted nor signed)"
             )
-        return found
+        return mode, found
 
     # ---- the key -------------------------------------------------------------------------------------------------
 
@@ -404,11 +425,12 @@ class _Resolver:
         if credentials:
             path = f"{credentials}/{CREDENTIAL_SECRET}"
             try:
-                data = self._read_secret(path)
+                text = self._read_secret(path)
             except OSError:
                 pass
             else:
-                return _Key(parse_key(data, f"the credential {CREDENTIAL_SECRET}"), "credential", self._named(asked))
+                key = parse_secretfile(text, f"the credential {CREDENTIAL_SECRET}", CREDENTIAL_KEYRING)
+                return _Key(key, "credential", self._named(asked))
             path = f"{credentials}/{CREDENTIAL_KEYRING}"
             try:
                 self.machine.read(path)
@@ -438,14 +460,14 @@ class _Resolver:
 
     def _from_keyring(self, path: str, asked: EntityName | None) -> _Key:
         try:
-            keyring = Keyring.parse(self._read_secret(path), path)
+            keyring = Keyring.parse(self._read_secret(path), shown(path))
         except OSError as exc:
-            raise ConfigError(f"cannot read the keyring {path}: {exc.strerror or exc}") from exc
+            raise ConfigError(f"cannot read the keyring {shown(path)}: {exc.strerror or exc}") from exc
         if asked is None:
-            clients = [name for name in keyring.entries if name.startswith("client.")]
+            clients = [shown(name) for name in keyring.entries if name.startswith("client.")]
             if "client.admin" not in clients:
                 raise ConfigError(
-                    f"no name given, and {path} has no client.admin: say name=USER"
+                    f"no name given, and {shown(path)} has no client.admin: say name=USER"
                     + (f" ({', '.join(clients[:5])} would do)" if clients else "")
                 )
             self.options.origins["name"] = path
@@ -467,15 +489,15 @@ class _Resolver:
         paths = [*re.split(r"[,;\s]+", listed), *(blank.expand(path, entity) for path in _DEFAULT_KEYRINGS)]
         for path in dict.fromkeys(filter(None, paths)):
             try:
-                keyring = Keyring.parse(self._read_secret(path), path)
+                keyring = Keyring.parse(self._read_secret(path), shown(path))
             except FileNotFoundError:
-                tried.append(f"{path} is not there")
+                tried.append(f"{shown(path)} is not there")
                 continue
             except OSError as exc:
-                tried.append(f"{path}: {exc.strerror or exc}")
+                tried.append(f"{shown(path)}: {exc.strerror or exc}")
                 continue
             if str(entity) not in keyring.entries:
-                tried.append(f"{path} does not have it")
+                tried.append(f"{shown(path)} does not have it")
                 continue
             if asked is None:
                 self.options.origins["name"] = path
@@ -488,34 +510,57 @@ class _Resolver:
                 f'no name given and no key for client.admin found: say name=USER (or "USER@" as the source), '
                 f"or put a keyring of client.admin into /etc/ceph ({what})"
             )
-        raise ConfigError(f"no key for {entity}: give secretfile= or keyring= ({what})")
+        raise ConfigError(f"no key for {shown(str(entity))}: give secretfile= or keyring= ({what})")
 
     def _bare_key(self, path: str, what: str) -> CryptoKey:
         """Read a file that holds nothing but a key."""
         try:
             text = self._read_secret(path)
         except OSError as exc:
-            raise ConfigError(f"cannot read {what} {path}: {exc.strerror or exc}") from exc
-        if text.lstrip().startswith("["):
-            raise ConfigError(f"{path} is a keyring: use keyring={path} instead of {what}")
-        return parse_key(text, f"the key in {path}")
+            raise ConfigError(f"cannot read {what} {shown(path)}: {exc.strerror or exc}") from exc
+        return parse_secretfile(text, shown(path), f"keyring={shown(path)} instead of {what}")
 
     def _read_secret(self, path: str) -> str:
         data, mode = self.machine.read_secret(path)
         if mode & _READABLE_BY_OTHERS:
-            warning = f"others can read the key in {path}: chmod 600 {path}"
+            warning = f"others can read the key in {shown(path)}: chmod 600 {shown(path)}"
             if warning not in self.warnings:
                 self.warnings.append(warning)
-        return data.decode("utf-8", "replace")
+        return decode_text(data, shown(path))
 
 
 def _entity_of(text: str) -> EntityName:
     entity = EntityName.parse(text)
     if entity.type != EntityType.CLIENT:
-        raise ConfigError(f'name={text}: only users of the kind "client." can mount')
+        raise ConfigError(f'name={shown(text)}: only users of the kind "client." can mount')
     if not re.fullmatch(r"[^\s\[\]=,@/]+", entity.id):
-        raise ConfigError(f'name={text} is no user of a cluster: wanted "df" or "client.df"')
+        raise ConfigError(f'name={shown(text)} is no user of a cluster: wanted "df" or "client.df"')
     return entity
+
+
+def as_shown(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return options as the file `config` shows them.  Raises ConfigError for what is none."""
+    found = {name: _show(name, value) for name, value in values.items()}
+    if "name" in values:
+        found["name"] = str(_entity_of(values["name"]))
+    if "fsid" in values:
+        found["fsid"] = parse_fsid(values["fsid"])
+    if "ip" in values:
+        found["ip"] = str(values["ip"]).strip("[]")
+    if "mon_addr" in values:
+        targets = parse_slash_list(values["mon_addr"])
+        found["mon_addr"] = _show_targets(targets if "ms_mode" in values or all_spelled_v1(targets) else on_v2(targets))
+    return found
+
+
+def parse_lines(text: str) -> dict[str, tuple[str, str]]:
+    """Read what `MountConfig.lines` wrote: value and origin by name."""
+    found = {}
+    for line in text.splitlines():
+        head, _, origin = line.rpartition("  # ")
+        name, _, value = head.partition(" ")
+        found[name] = (value, origin)
+    return found
 
 
 def _show_targets(targets: tuple[MonTarget, ...]) -> str:

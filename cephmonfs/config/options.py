@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cephmonfs.config.monaddr import MsMode
 from cephmonfs.errors import ConfigError
+from cephmonfs.model.usertext import is_key, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-HIDDEN: Final = "<hidden>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +218,12 @@ OPTIONS: Final = (
     Option("cmd_timeout", "longest wait of a command file", TIME, _positive_seconds, "SECONDS", "2"),
     Option("refresh", "age at which a command file asks again", TIME, _seconds, "SECONDS", "10"),
     Option("bg", "mount at once, connect later", TIME, default="off", aliases=("delay_connect",)),
+    Option(
+        "show_as_rw",
+        "flag the mount rw, for alert rules that skip read-only ones; a write still says EROFS",
+        FILES,
+        default="off",
+    ),
     Option("uid", "owner of the files", FILES, _uid, "USER", "0"),
     Option("gid", "group of the files", FILES, _gid, "GROUP", "0"),
     Option("mode", "permissions of the files; only the read bits count", FILES, _mode, "OCTAL", "0444"),
@@ -252,6 +257,7 @@ _MOUNT_WORDS: Final[str] = """
     nosymfollow comment context fscontext defcontext rootcontext seclabel helper uhelper bind rbind
     private rprivate shared rshared slave rslave unbindable runbindable pri quota usrquota grpquota noquota
     default_permissions nonempty fsname subtype max_read blkdev allow_root big_writes kernel_cache auto_cache
+    fd rootmode user_id group_id blksize
 """
 
 # The kernel client, mount.ceph and mount.fuse.ceph; each also with "no" in front.
@@ -267,7 +273,6 @@ IGNORED: Final = frozenset(_MOUNT_WORDS.split()) | {
     spelled for word in _CEPHFS_WORDS.split() for spelled in (word, f"no{word}")
 }
 _REFUSED: Final = {
-    "remount": "a mounted cephmon cannot be changed: unmount it and mount it again",
     "key": 'the kernel\'s "key=" is not understood: use secretfile= or keyring=',
 }
 
@@ -294,6 +299,7 @@ class ParsedOptions:
     origins: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    remount: bool = False  # of what is mounted already
 
     def set(self, name: str, value: Any, origin: str) -> None:
         """Set one value; a later one wins."""
@@ -328,7 +334,7 @@ def split_options(text: str) -> list[str]:
 def parse_options(lists: Iterable[str], *, sloppy: bool = False, origin: str = "option") -> ParsedOptions:
     """Parse the `-o` lists of a command line in their order.
 
-    Raises ConfigError for an unknown option (unless `sloppy`) or a bad value, which it never repeats for a secret.
+    Raises ConfigError for an unknown option (unless `sloppy`) or a bad value, never repeating what could be a key.
     """
     parsed = ParsedOptions()
     for text in lists:
@@ -342,16 +348,21 @@ def _parse_one(item: str, parsed: ParsedOptions, sloppy: bool, origin: str) -> N
     name = name.strip()
     if name in _REFUSED:
         raise ConfigError(_REFUSED[name])
+    if name == "remount" and not equals:
+        parsed.remount = True
+        return
     found = _SPELLINGS.get(name)
     if found is None:
         if name in IGNORED or name.startswith(("x-", "X-", "ceph.")):
-            parsed.ignored.append(name)
+            parsed.ignored.append(shown(name))
         elif sloppy:
-            parsed.unknown.append(name)
+            parsed.unknown.append(shown(name))
         else:
-            raise ConfigError(f'unknown option "{name}"{_suggestion(name)}')
+            raise ConfigError(f'unknown option "{shown(name)}"{_suggestion(name)}')
         return
     option, positive = found
+    if not option.secret and is_key(value):
+        raise ConfigError(f"{name}= holds a key, which stands in the file of secretfile=, or in secret=")
     if name == "debug":
         parsed.set("log_level", "debug", origin)
     elif option.parse is None:
@@ -364,8 +375,7 @@ def _parse_one(item: str, parsed: ParsedOptions, sloppy: bool, origin: str) -> N
         try:
             parsed.set(option.name, option.parse(value), origin)
         except ValueError as exc:
-            shown = name if option.secret else f"{name}={value}"
-            raise ConfigError(f"{shown}: wanted {exc}") from None
+            raise ConfigError(f"{name if option.secret else f'{name}={shown(value)}'}: wanted {exc}") from None
 
 
 def _suggestion(name: str) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from typing import Any, Final
 
+from cephmonfs.model.usertext import censored
 from cephmonfs.wire.text import lines as in_lines
 from cephmonfs.wire.text import one_line
 
@@ -14,7 +15,14 @@ _LINE_LIMIT: Final = 2000  # characters; a traceback fits, a dumped buffer does 
 
 
 class PrintableFormatter(logging.Formatter):
-    """A record is one line of printable characters: it may quote what a peer sent.  A traceback keeps its lines."""
+    """A record is one line of printable characters: it may quote what a peer sent.  A traceback keeps its lines.
+
+    What could be a key is left out.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record."""
+        return censored(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Format the line."""

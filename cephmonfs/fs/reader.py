@@ -11,6 +11,7 @@ from cephmonfs.fs.answers import DESCRIPTIONS
 from cephmonfs.fs.observer import Observer
 from cephmonfs.fs.tree import Kind, Node, Tree
 from cephmonfs.fs.view import Views
+from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,4 +118,4 @@ def _may_come(name: str, view: Snapshot) -> bool:
 
 def no_such_file(path: str) -> CephMonFSError:
     """Return the error for a path that is none: wrong usage."""
-    return ConfigError(f"there is no file {path}; `cephmonfs get /` lists what there is")
+    return ConfigError(f"there is no file {shown(path)}; `cephmonfs get /` lists what there is")

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from cephmonfs.auth.keyring import Keyring, parse_key
+from cephmonfs.auth.keyring import Keyring, parse_key, parse_secretfile
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.cryptokey import KeyType
 from tests.unit.config.machine import KEY, KEY2, keyring
@@ -36,6 +36,44 @@ def test_layouts(text: str) -> None:
     assert dict(parsed.entries["client.df"].caps) == {"mon": "allow r"}
 
 
+SECRETFILES = [
+    "{}", "{}\n", "\ufeff{}\n", "{}\r\n", "  {}\t\n\n", "# of df\n{}\n", "; of df\n\n{}  # of df\n", '"{}"\n', "'{}'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [KEY, KEY2])
+@pytest.mark.parametrize("text", SECRETFILES)
+def test_secretfiles(text: str, key: str) -> None:
+    assert parse_secretfile(text.format(key), "F", "keyring=F").to_base64() == key
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the key in F is empty"),
+        ("# nothing yet\n", "the key in F is empty"),
+        (keyring(), "F is a keyring: use keyring=F"),
+        (f"# a keyring\n\n{keyring()}", "F is a keyring: use keyring=F"),
+        (f"key = {KEY}", 'F holds a line "NAME = VALUE": wanted the key and nothing else'),
+        (f"key: {KEY}", 'F holds a line "NAME = VALUE": wanted the key and nothing else'),
+        (f"{KEY}\n{KEY2}\n", "F holds 2 lines: wanted one, the key and nothing else"),
+        (f"{KEY[:20]}\n{KEY[20:]}\n", "F holds 2 lines: wanted one, the key and nothing else"),
+        ('{"key":"' + KEY + '"}', "F is JSON, not a key: write it anew with: ceph auth get-key client.NAME"),
+        ('[{"key":"' + KEY + '"}]', "F is JSON, not a key: write it anew with: ceph auth get-key client.NAME"),
+        (f"<key>{KEY}</key>", "F is XML, not a key: write it anew with: ceph auth get-key client.NAME"),
+        ("-----BEGIN PRIVATE KEY-----\n", "F is PEM, not a key: write it anew with: ceph auth get-key client.NAME"),
+        ("\0\1", "F holds binary data, not a key"),
+        (KEY[:-6], "the key in F is damaged: "),
+        (f"{KEY[:9]} {KEY[9:]}", "the key in F is damaged: it is not base64"),
+    ],
+)
+def test_what_a_secretfile_holds_is_told(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_secretfile(text, "F", "keyring=F")
+    assert str(caught.value).startswith(reason)
+    assert KEY[3:12] not in str(caught.value)
+
+
 def test_both_key_types() -> None:
     parsed = Keyring.parse(keyring("client.new", KEY2) + keyring(), "K")
     assert parsed.key_of("client.new").type is KeyType.AES256K
@@ -47,7 +85,13 @@ def test_both_key_types() -> None:
     [
         ("", 'K is not a keyring: it has no [client.NAME] section (for a bare key: "secretfile=")'),
         (f"key = {KEY}", 'K is not a keyring: it has no [client.NAME] section (for a bare key: "secretfile=")'),
-        (f"{KEY}\n", "K is not a keyring: it has no [client.NAME] section"),
+        (f"{KEY}\n", "K holds a bare key, and is no keyring: say secretfile=K"),
+        (f" {KEY2} ", "K holds a bare key, and is no keyring: say secretfile=K"),
+        ('[{"entity":"client.df","key":"' + KEY + '","caps":{}}]', "K is JSON, not a keyring: write it anew with: "),
+        ('\n{\n "key": "' + KEY + '"}', "K is JSON, not a keyring: write it anew with: ceph auth get client.NAME, wi"),
+        (f"<auth><key>{KEY}</key></auth>", "K is XML, not a keyring"),
+        (f"[{KEY}]\nkey = {KEY}", "K has no key for client.df; it has <hidden>"),
+        (f"[client.{KEY}]\nkey = {KEY}", "K has no key for client.df; it has <hidden>"),
         ("\0\1\2", "K is not a keyring: it holds binary data"),
         (f"key = {KEY}\n[client.df]\n", "K line 1: wanted a [client.NAME] section first"),
         (keyring("client.a"), "K has no key for client.df; it has client.a"),

@@ -24,10 +24,12 @@ junk
 def test_mountinfo() -> None:
     mounts = parse_mountinfo(MOUNTINFO)
     assert mounts == (
-        Mount("/", "ext4", "/dev/sda1"),
-        Mount("/mnt/a b", "autofs", "systemd-1"),
-        Mount("/mnt/a b", "fuse.cephmon", "df@x"),
+        Mount("/", "ext4", "/dev/sda1", ("rw", "relatime")),
+        Mount("/mnt/a b", "autofs", "systemd-1", ("rw", "relatime")),
+        Mount("/mnt/a b", "fuse.cephmon", "df@x", ("ro", "nosuid")),
     )
+    (flagged,) = parse_mountinfo("41 40 0:36 / /m rw,nosuid - fuse.cephmon df@x ro,user_id=0")
+    assert flagged.flags == ("ro", "nosuid")  # the file system is, so the mount is
     assert top_mount(mounts, "/mnt/a b") == mounts[2]
     assert top_mount(mounts, "/mnt") is None
 

@@ -16,6 +16,7 @@ import pytest
 
 from cephmonfs.cli import serve, session
 from cephmonfs.cli.mountpoint import mounts, set_path, top_mount
+from cephmonfs.config.monaddr import MsMode
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.mon.snapshot import State
 from tests.unit.cli.pretended import FSID, snapshot
@@ -38,7 +39,13 @@ def test_what_libfuse_is_told() -> None:
     # a daemon without privileges cannot unmount: fusermount3 stays for it
     assert "auto_unmount" in serve.fuse_options(config("noauto_unmount"), snapshot())
     odd = config(entity=replace(config().entity, id="a:b,c d"))
-    assert f"fsname=a_b_c_d@{FSID}" in serve.fuse_options(odd, snapshot())
+    assert f"fsname=a%3Ab%2Cc%20d@{FSID}" in serve.fuse_options(odd, snapshot())
+    assert f"fsname=df@{FSID}.my.fs=" in serve.fuse_options(config("fs=my.fs"), snapshot())
+    assert f"fsname=df@{FSID}.a%20b" in serve.fuse_options(config("fs=my.fs,pool=a b"), snapshot())
+    flagged = serve.fuse_options(config("show_as_rw"), snapshot())
+    assert "rw" in flagged
+    assert "ro" not in flagged
+    assert "ro" in serve.fuse_options(config("rw"), snapshot())  # mount(8) passes it always
 
 
 def test_timeout_sentences() -> None:
@@ -55,6 +62,8 @@ def test_timeout_sentences() -> None:
     assert tell(broke_off, asked).endswith("have no quorum: ceph daemon mon.NAME mon_status, on their hosts")
     old = replace(asked, notices=("moved",))
     assert tell(one, old).endswith("speak only the v1 protocol, at port 6789, want ms_mode=legacy")
+    spelled = replace(old, ms_mode=MsMode.LEGACY)
+    assert "want ms_mode" not in tell(one, spelled)
     refused = replace(one, state=State.REFUSED, last_error="refused client.df")
     assert tell(refused, asked) == "refused client.df"
 

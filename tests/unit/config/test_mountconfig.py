@@ -130,7 +130,7 @@ def test_a_new_key_type() -> None:
         ("secretfile=/empty", "the key in /empty is empty"),
         ("keyring=/missing", "cannot read the keyring /missing: No such file or directory"),
         ("keyring=/other", "/other has no key for client.df; it has client.x"),
-        ("keyring=/s", '/s is not a keyring: it has no [client.NAME] section (for a bare key: "secretfile=")'),
+        ("keyring=/s", "/s holds a bare key, and is no keyring: say secretfile=/s"),
         ("conf=/missing", "conf=/missing: there is no such file"),
         ("conf=/damaged", '/damaged line 1: wanted "key = value"'),
         ("ip=x", "ip=x: wanted an IPv4 or IPv6 address of this machine"),
@@ -140,8 +140,8 @@ def test_a_new_key_type() -> None:
         ("name=osd.1", 'name=osd.1: only users of the kind "client." can mount'),
         ("name=a b", 'name=a b is no user of a cluster: wanted "df" or "client.df"'),
         (
-            "mon_addr=::1",
-            'mon_addr: an IPv6 address stands in brackets, with or without a port: "[::1]" or "[::1]:3300"',
+            "mon_addr=1:2:3:4:5:6:7:8:3300",
+            'mon_addr: an IPv6 address with a port stands in brackets: "[::1]:3300"',
         ),
         ("mon_addr=a:6789,ms_mode=crc", "a:6789 speaks the v1 protocol; use port 3300 or ms_mode=legacy"),
         (
@@ -181,14 +181,37 @@ def test_a_line_of_the_kernels_old_days_means_the_hosts(addresses: str, meant: s
 
 @pytest.mark.parametrize("address", ["v1:a:6789", "[v1:a:6789]", "v1:a", "[v1:a:6789/0]/[v1:b:6789/0]"])
 def test_who_spells_v1_out_means_it(address: str) -> None:
-    """It is neither asked at v2's port instead, nor spoken to in v1 without ms_mode=legacy."""
+    """Nobody asks it at v2's port instead.  Where all are spelled so, and only there, the mode is legacy."""
     machine = FakeMachine({"/s": KEY})
+    target = MonTarget("a", None if address == "v1:a" else 6789, "v1")
+    config = _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address}", machine=machine)
+    assert config.ms_mode is MsMode.LEGACY
+    assert config.targets[0] == target
+    assert [notice.partition(",")[0] for notice in config.notices] == ['every monitor is spelled "v1:"']
+    assert 'ms_mode legacy  # every monitor is spelled "v1:"' in config.lines().splitlines()
+    told = _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address},ms_mode=legacy", machine=machine)
+    assert (told.ms_mode, told.targets[0], told.notices) == (MsMode.LEGACY, target, ())
     with pytest.raises(ConfigError, match="a:6789 speaks the v1 protocol; use port 3300 or ms_mode=legacy"):
-        _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address}", machine=machine)
-    config = _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address},ms_mode=legacy", machine=machine)
-    assert config.targets[0] == MonTarget("a", None if address == "v1:a" else 6789, "v1")
+        _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address},ms_mode=secure", machine=machine)
     mixed = _resolve("ceph", "name=df,secretfile=/s", f"mon_addr={address}/c:6789", machine=machine)
     assert mixed.targets[-1] == MonTarget("c", 3300, "v2")
+    assert mixed.ms_mode is MsMode.PREFER_SECURE
+
+
+@pytest.mark.parametrize("source", ["ceph", ":/", ":/x", "df@"])
+def test_v1_in_ceph_conf_is_as_good(source: str) -> None:
+    conf = "[global]\nmon host = [v1:1.2.3.4:6789/0] v1:1.2.3.5:6789/0\n"
+    config = _resolve(
+        source, *([] if source == "df@" else ["name=df"]), f"secret={KEY}", machine=FakeMachine({CONF: conf})
+    )
+    assert config.ms_mode is MsMode.LEGACY
+    assert len(config.notices) == 1
+    assert _resolve("v1:a:6789,v1:b:/", f"name=df,secret={KEY}").ms_mode is MsMode.LEGACY
+
+
+@pytest.mark.parametrize("address", ["a:6789", "v1:a:6789,b:6789", "v1:a:6789,b", "v1:a:6789,v2:a:3300", "a:7000"])
+def test_v1s_port_alone_does_not_mean_legacy(address: str) -> None:
+    assert _resolve(f"{address}:/", f"name=df,secret={KEY}").ms_mode is MsMode.PREFER_SECURE
 
 
 def test_a_key_type_that_is_demanded() -> None:
@@ -208,7 +231,7 @@ def test_a_key_type_that_is_demanded() -> None:
 
 def test_an_odd_v1_port_is_no_monitor_of_v2() -> None:
     with pytest.raises(ConfigError, match="a:7000 speaks the v1 protocol"):
-        _resolve("ceph", "name=df,secretfile=/s", "mon_addr=v1:a:7000", machine=FakeMachine({"/s": KEY}))
+        _resolve("ceph", "name=df,secretfile=/s", "mon_addr=v1:a:7000,ms_mode=crc", machine=FakeMachine({"/s": KEY}))
 
 
 def test_what_came_out_at_the_start_is_shown() -> None:
@@ -241,6 +264,7 @@ def test_auth_none() -> None:
     [
         ("df@", "name=other", 'the source says name "df", the option name=other: which one?'),
         ("df@.a=/", "fs=b", 'the source says fs "a", the option fs=b: which one?'),
+        ("df@.a", "pool=b", 'the source says pool "a", the option pool=b: which one?'),
         (
             f"df@{FSID}",
             f"fsid={OTHER_FSID}",

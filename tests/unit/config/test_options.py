@@ -87,7 +87,6 @@ def test_lists_add_up_and_the_last_wins() -> None:
         ("mounttimeout=3", 'unknown option "mounttimeout": did you mean "mount_timeout"?'),
         ("noatme", 'unknown option "noatme": did you mean "noatime"?'),
         ("qqqqqq", 'unknown option "qqqqqq"; mount.cephmon --help lists the options'),
-        ("remount", "a mounted cephmon cannot be changed: unmount it and mount it again"),
         ("key=AQ==", 'the kernel\'s "key=" is not understood: use secretfile= or keyring='),
         ("name", 'option "name" wants a value: name=NAME'),
         ("name=", "name=: wanted a value"),
@@ -116,6 +115,13 @@ def test_errors(text: str, reason: str) -> None:
     assert caught.value.status == 1
 
 
+def test_remount_is_no_option_of_a_mount() -> None:
+    assert parse_options(["remount,ro"]).remount
+    assert not parse_options(["ro"]).remount
+    with pytest.raises(ConfigError, match='unknown option "remount"'):
+        parse_options(["remount=1"])
+
+
 def test_sloppy_lets_unknown_words_pass_but_not_bad_values() -> None:
     parsed = parse_options(["qqq=1,name=df"], sloppy=True)
     assert parsed.unknown == ["qqq"]
@@ -127,6 +133,7 @@ def test_sloppy_lets_unknown_words_pass_but_not_bad_values() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "fd=3,rootmode=40000,user_id=0,group_id=0,default_permissions,blksize=4096,max_read=131072",
         "rw,defaults,_netdev,nofail,noauto,user,users,noatime,nodiratime,relatime,nosuid,noexec,nodev,dev,suid,sync",
         "x-systemd.automount,x-systemd.mount-timeout=90,X-mount.mkdir,comment=hello,context=system_u:object_r",
         "rsize=1048576,wsize=4096,rasize=0,recover_session=clean,noshare,nocrc,nodcache,dirstat,norbytes,nofallback,acl",
