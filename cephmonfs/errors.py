@@ -71,6 +71,10 @@ class WeakKey(AuthError):
     """A key or a ticket is of a weaker type than was asked for."""
 
 
+class Unproven(AuthError, IntegrityError):
+    """The peer does not prove that it knows our key: what it sealed with it, or signed, does not match."""
+
+
 class ForeignCluster(AuthError):
     """The monitor belongs to another fsid than the one asked for, or than the mount began with."""
 

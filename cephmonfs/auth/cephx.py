@@ -5,29 +5,127 @@
     monitor  le16 0x0100, le32 status, AUTH ticket sealed with our key, connection secret and
              service tickets sealed with the new AUTH session key
 
-That the monitor can seal with our key, with the envelope's magic inside, is its proof to us; the messenger's
-AUTH_SIGNATURE, keyed by what was inside, is the second.
-Ceph v20.2.4: src/auth/cephx/CephxProtocol.h, CephxClientHandler.cc.
+That the monitor can seal with our key is its proof to us; the messenger's AUTH_SIGNATURE, keyed by what was inside,
+is the second.  With a key of type aes the first is weak (CVE-2025-30156): AES-CBC without a MAC can be rearranged.
+So a reply is read in two steps.  First everything that anybody can see: counts, lengths, sizes.  Then all envelopes
+are opened, the later ones too if an earlier one was bad, and one error stands for whatever was wrong in any of them:
+somebody who does not know the session key never learns whether the ticket alone was acceptable.  For the same reason
+the service tickets, which are sealed with the session key, are not optional.
+Ceph v20.2.4: src/auth/cephx/CephxProtocol.h, CephxClientHandler.cc, CephxServiceHandler.cc.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
-from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials, Ticket
-from cephmonfs.auth.envelope import RandomBytes, Usage, challenge_proof, unseal
-from cephmonfs.errors import AuthError, DecodeError, UnexpectedMessage, WeakKey
-from cephmonfs.model.cryptokey import CryptoKey, KeyType
+from cephmonfs.auth.credentials import NO_SECRET, SECRET_SIZES, AuthMethod, AuthResult, Credentials, Ticket
+from cephmonfs.auth.envelope import RandomBytes, Usage, challenge_proof, opened, sealed_size
+from cephmonfs.errors import AuthError, IntegrityError, UnexpectedMessage, WeakKey
+from cephmonfs.model.cryptokey import SECRET_BYTES, CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.wire import limits
-from cephmonfs.wire.crypto import Secret
-from cephmonfs.wire.cursor import Cursor
+from cephmonfs.wire.crypto import BAD, Secret
+from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
 
 GET_AUTH_SESSION_KEY: Final = 0x0100
 _AUTHENTICATE_V: Final = 3  # since 2021: "I present my old ticket when I claim a global_id"
 _MIN_VALIDITY_S: Final = 1.0
-_MAX_VALIDITY_S: Final = 30 * 86400.0
+_MAX_VALIDITY_S: Final = 30 * 86400.0  # renewed then at the latest
+_PLAUSIBLE_VALIDITY_S: Final = 366 * 86400  # real: three days and an hour
+_NSEC: Final = 10**9
+_ALL_KINDS: Final = tuple(KeyType)
+_TICKET_BYTES: Final = 1 + 2 + 8 + 2 + 8  # struct_v, CryptoKey without its secret, validity
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    """CephXTicketBlob: u8 1, le64 secret_id, blob."""
+
+    secret_id: int
+    blob: Secret
+
+    @classmethod
+    def decode(cls, cur: Cursor) -> _Blob:
+        if (struct_v := cur.u8()) != 1:
+            raise cur.error(f"struct_v {struct_v}, wanted 1")
+        blob = cls(cur.u64(), Secret(cur.blob(limits.MAX_TICKET_BLOB)))
+        cur.finish()
+        return blob
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What is sealed of a ticket: u8 1, CryptoKey, utime validity."""
+
+    session_key: CryptoKey
+    validity: Utime
+
+    @classmethod
+    def decode(cls, cur: Cursor) -> _Content:
+        if (struct_v := cur.u8()) != 1:
+            raise cur.error(f"struct_v {struct_v}, wanted 1")
+        content = cls(CryptoKey.decode(cur), cur.utime())
+        # Not compared with our clock: a machine whose clock is wrong has to mount, too.
+        created, validity = content.session_key.created, content.validity
+        if not created.sec or created.nsec >= _NSEC:
+            raise cur.error("no time of creation")
+        if validity.nsec >= _NSEC or not 0 < validity.sec * _NSEC + validity.nsec <= _PLAUSIBLE_VALIDITY_S * _NSEC:
+            raise cur.error("no validity")
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class _SealedTicket:
+    """A ticket as anybody can see it.  `blob` is sealed with the old session key where we presented one."""
+
+    service: int
+    sealed: bytes
+    blob: _Blob | bytes
+
+    @classmethod
+    def decode(cls, cur: Cursor) -> _SealedTicket:
+        """le32 service, u8 1, blob sealed content, u8 flag, blob the (perhaps sealed) CephXTicketBlob."""
+        service = cur.u32()
+        if (struct_v := cur.u8()) != 1:
+            raise cur.error(f"struct_v {struct_v}, wanted 1")
+        sealed = cur.blob(limits.MAX_PREAUTH_FRAME)
+        if cur.boolean():
+            return cls(service, sealed, cur.blob(2 * limits.MAX_TICKET_BLOB))
+        return cls(service, sealed, _Blob.decode(cur.sub_blob("CephXTicketBlob", limits.MAX_TICKET_BLOB)))
+
+    @classmethod
+    def decode_all(cls, cur: Cursor) -> tuple[_SealedTicket, ...]:
+        """u8 1, le32 count, tickets."""
+        if (struct_v := cur.u8()) != 1:
+            raise cur.error(f"struct_v {struct_v}, wanted 1")
+        tickets = cur.items(cls.decode, each=10, limit=limits.MAX_TICKETS)
+        if len({ticket.service for ticket in tickets}) != len(tickets):
+            raise cur.error("two tickets for one service")
+        return tickets
+
+
+class _Envelopes:
+    """Opens one after the other, and remembers no more than whether all were good."""
+
+    def __init__(self) -> None:
+        self.good = True
+
+    def open(
+        self, key: CryptoKey, usage: Usage, data: bytes, sizes: Sequence[int] | None, read: Callable[[Cursor], T]
+    ) -> T | None:
+        """Return what is inside, None if that is not what a monitor puts there."""
+        if sizes is None or len(data) in sizes:
+            try:
+                return opened(key, usage, data, usage.name, read)
+            except IntegrityError:
+                pass
+        self.good = False
+        return None
 
 
 class CephxHandshake:
@@ -86,8 +184,12 @@ class CephxHandshake:
         enc.u32(self._services)
         return bytes(enc)
 
-    def done(self, payload: bytes, global_id: int) -> AuthResult:
-        """Check the monitor's answer and take what is in it."""
+    def done(self, payload: bytes, global_id: int, secret_sizes: Sequence[int] = SECRET_SIZES) -> AuthResult:
+        """Check the monitor's answer and take what is in it.
+
+        `secret_sizes` are those that the connection secret may have in this mode.  Raises IntegrityError, always with
+        the same text, for anything that is wrong with or in an envelope.
+        """
         if self._server_challenge is None:
             raise UnexpectedMessage("authenticated without a challenge: the monitor never saw our proof")
         if not global_id:
@@ -97,65 +199,91 @@ class CephxHandshake:
             raise cur.error(f"request type 0x{kind:x}, wanted 0x{GET_AUTH_SESSION_KEY:x}")
         if status := cur.s32():
             raise AuthError(f"cephx status {status}", status)
-        tickets = self._ticket_reply(cur, self._key)
-        auth = tickets.get(EntityType.AUTH)
-        if auth is None:
+        tickets = _SealedTicket.decode_all(cur)
+        if [ticket.service for ticket in tickets] != [EntityType.AUTH]:
             raise AuthError("the monitor's reply has no AUTH ticket")
-        if auth.session_key.type is not self._key.type:
+        sealed_secret = self._sealed_secret(cur)
+        extra = cur.sub_blob("cephx service tickets", 2 * limits.MAX_TICKET_BLOB)
+        services = _SealedTicket.decode_all(extra) if extra.remaining else ()
+        extra.finish()
+        if any(ticket.service == EntityType.AUTH for ticket in services):
+            raise cur.error("an AUTH ticket among those of services")
+        old_key = self._old_session_key()
+        if old_key is None and any(isinstance(ticket.blob, bytes) for ticket in (*tickets, *services)):
+            raise cur.error("a ticket sealed with an old session key, and we presented none")
+        # from here on nothing may depend on how far it got
+        envelopes = _Envelopes()
+        envelopes.good = bool(services)  # without them nothing shows that the session key is known
+        kinds = (KeyType.AES,) if self._key.type is KeyType.AES else _ALL_KINDS
+        auth = self._ticket(envelopes, tickets[0], self._key, kinds, old_key)
+        session_key = auth.session_key
+        if session_key.type is not self._key.type:  # behind a MAC: with aes the size alone decides
+            self._must_be_strong(auth)
             raise AuthError(
-                f"the monitor gave a session key of type {auth.session_key.type.name.lower()}, ours is "
+                f"the monitor gave a session key of type {session_key.type.name.lower()}, ours is "
                 f"{self._key.type.name.lower()}: a downgrade"
             )
-        secret = self._connection_secret(cur, auth.session_key)
-        extra = cur.sub_blob("cephx service tickets", 2 * limits.MAX_TICKET_BLOB)
-        if extra.remaining:
-            tickets = self._ticket_reply(extra, auth.session_key) | tickets
-        return AuthResult(Credentials(global_id, tickets), auth.session_key.secret, secret)
+        secret = self._secret(envelopes, sealed_secret, session_key, secret_sizes)
+        given = [auth, *(self._ticket(envelopes, one, session_key, _ALL_KINDS, old_key) for one in services)]
+        if not envelopes.good:
+            raise IntegrityError(BAD)
+        for one in given:
+            self._must_be_strong(one)
+        credentials = Credentials(global_id, {one.service: one for one in (*given[1:], auth)})
+        return AuthResult(credentials, session_key.secret, Secret(secret) if secret else None)
 
     def _too_weak(self, what: str, kind: KeyType) -> WeakKey:
         return WeakKey(f"{what} is of type {kind.name.lower()}: key_type={self._weakest.name.lower()} refuses that")
 
-    def _connection_secret(self, cur: Cursor, session_key: CryptoKey) -> Secret | None:
-        """Blob { le32 length, sealed { blob secret } }; empty on msgr1, an empty secret in crc mode."""
+    def _must_be_strong(self, ticket: Ticket) -> None:
+        if ticket.session_key.type < self._weakest:
+            what = f"the session key that the monitor gave for {_service(ticket.service)}"
+            raise self._too_weak(what, ticket.session_key.type)
+
+    def _old_session_key(self) -> CryptoKey | None:
+        ticket = self._prior.tickets.get(EntityType.AUTH) if self._prior else None
+        return ticket.session_key if ticket else None
+
+    def _sealed_secret(self, cur: Cursor) -> bytes:
+        """Blob { blob sealed { blob secret } }; empty on msgr1."""
         outer = cur.sub_blob("connection secret", limits.MAX_PREAUTH_FRAME)
-        if not outer.remaining:
-            return None
-        inner = unseal(session_key, Usage.CONNECTION_SECRET, outer.blob(), "connection secret")
-        secret = inner.blob(limits.MAX_SECRET)
-        return Secret(secret) if secret else None
+        sealed = outer.blob() if outer.remaining else b""
+        outer.finish()
+        return sealed
 
-    def _ticket_reply(self, cur: Cursor, key: CryptoKey) -> dict[int, Ticket]:
-        """u8 1, le32 count, then per ticket its service, the sealed session key, and the (perhaps sealed) blob."""
-        if (struct_v := cur.u8()) != 1:
-            raise cur.error(f"struct_v {struct_v}, wanted 1")
-        tickets = {}
-        for _ in range(cur.count(each=10, limit=limits.MAX_TICKETS)):
-            ticket = self._ticket(cur, key)
-            tickets[ticket.service] = ticket
-        return tickets
+    def _secret(self, envelopes: _Envelopes, sealed: bytes, key: CryptoKey, sizes: Sequence[int]) -> bytes:
+        if not sealed:
+            envelopes.good &= NO_SECRET in sizes
+            return b""
+        wanted = [sealed_size(key.type, 4 + size) for size in sizes if size != NO_SECRET]
+        secret = envelopes.open(key, Usage.CONNECTION_SECRET, sealed, wanted, Cursor.blob) or b""
+        envelopes.good &= len(secret) in sizes  # padding makes several sizes one
+        return secret
 
-    def _ticket(self, cur: Cursor, key: CryptoKey) -> Ticket:
-        service = cur.u32()
-        if (struct_v := cur.u8()) != 1:
-            raise cur.error(f"struct_v {struct_v}, wanted 1")
-        inner = unseal(key, Usage.TICKET_SESSION_KEY, cur.blob(limits.MAX_PREAUTH_FRAME), "CephXServiceTicket")
-        if (struct_v := inner.u8()) < 1:
-            raise DecodeError("CephXServiceTicket", 0, f"struct_v {struct_v}, wanted 1")
-        session_key = CryptoKey.decode(inner)
-        if session_key.type < self._weakest:
-            raise self._too_weak(f"the session key that the monitor gave for {_service(service)}", session_key.type)
-        validity = min(max(inner.utime().as_seconds(), _MIN_VALIDITY_S), _MAX_VALIDITY_S)
-        if cur.boolean():
-            old = self._prior.tickets.get(EntityType.AUTH) if self._prior else None
-            if old is None:
-                raise cur.error("a ticket sealed with an old session key, and we presented none")
-            sealed = cur.blob(2 * limits.MAX_TICKET_BLOB)
-            blob = unseal(old.session_key, Usage.TICKET_BLOB, sealed, "CephXTicketBlob").sub_blob("CephXTicketBlob")
-        else:
-            blob = cur.sub_blob("CephXTicketBlob", limits.MAX_TICKET_BLOB)
-        if (struct_v := blob.u8()) != 1:
-            raise blob.error(f"struct_v {struct_v}, wanted 1")
-        return Ticket(service, session_key, validity, blob.u64(), Secret(blob.blob(limits.MAX_TICKET_BLOB)))
+    def _ticket(
+        self,
+        envelopes: _Envelopes,
+        ticket: _SealedTicket,
+        key: CryptoKey,
+        kinds: Sequence[KeyType],
+        old_key: CryptoKey | None,
+    ) -> Ticket:
+        """Open one.  Where that fails our own key stands in, so that what follows takes the same time."""
+        sizes = [sealed_size(key.type, _TICKET_BYTES + SECRET_BYTES[kind]) for kind in kinds]
+        content = envelopes.open(key, Usage.TICKET_SESSION_KEY, ticket.sealed, sizes, _Content.decode)
+        if content is None:
+            content = _Content(self._key, Utime(0, 0))
+        blob: _Blob | bytes | None = ticket.blob
+        if isinstance(blob, bytes) and old_key is not None:
+            blob = envelopes.open(old_key, Usage.TICKET_BLOB, blob, None, _sealed_blob)
+        if not isinstance(blob, _Blob):
+            blob = _Blob(0, Secret(b""))
+        validity = min(max(content.validity.as_seconds(), _MIN_VALIDITY_S), _MAX_VALIDITY_S)
+        return Ticket(ticket.service, content.session_key, validity, blob.secret_id, blob.blob)
+
+
+def _sealed_blob(cur: Cursor) -> _Blob:
+    return _Blob.decode(cur.sub_blob("CephXTicketBlob", limits.MAX_TICKET_BLOB))
 
 
 def _service(number: int) -> str:

@@ -6,14 +6,19 @@ and whichever wins puts its new ones in their place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import EntityName
+from cephmonfs.wire import limits
 from cephmonfs.wire.crypto import Secret
+
+NO_SECRET: Final = -1
+SECRET_SIZES: Final = (NO_SECRET, 0, limits.MAX_SECRET)
+"""Of a connection secret: none (msgr1), empty (crc), 64 bytes (secure)."""
 
 
 class AuthMethod(IntEnum):
@@ -68,5 +73,5 @@ class AuthHandshake(Protocol):
     def more(self, payload: bytes) -> bytes:
         """Answer what the monitor asked."""
 
-    def done(self, payload: bytes, global_id: int) -> AuthResult:
-        """Check the monitor's proof and take the tickets."""
+    def done(self, payload: bytes, global_id: int, secret_sizes: Sequence[int] = SECRET_SIZES) -> AuthResult:
+        """Check the monitor's proof and take the tickets.  `secret_sizes`: what the connection secret may have."""

@@ -2,21 +2,25 @@
 
 What is encrypted is not X but u8 1, le64 magic, X.  The key's type chooses the cipher; the key usage
 matters to type 2 alone.  Ceph v20.2.4: src/auth/cephx/CephxProtocol.h, src/auth/Crypto.cc.
+
+Type 1 has no MAC, so its ciphertext can be rearranged by somebody who does not know the key.  What is inside must
+therefore be exactly what a monitor writes: `opened` reads it to the last byte, and whatever is wrong raises one error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeVar
 
-from cephmonfs.errors import IntegrityError
+from cephmonfs.errors import DecodeError, IntegrityError
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.wire import crypto
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
 
 RandomBytes = Callable[[int], bytes]
+T = TypeVar("T")
 
 _IV: Final = b"cephsageyudagreg"
 _MAGIC: Final = 0xFF009CAD8826AA55
@@ -52,8 +56,32 @@ def unseal(key: CryptoKey, usage: Usage, data: bytes, what: str) -> Cursor:
         plain = crypto.krb5_decrypt(key.secret.reveal(), usage, data)
     cur = Cursor(plain, what)
     if cur.remaining < len(_HEADER) or cur.raw(len(_HEADER)) != _HEADER:
-        raise IntegrityError("decryption failed: wrong key or damaged bytes")
+        raise _bad()
     return cur
+
+
+def opened(key: CryptoKey, usage: Usage, data: bytes, what: str, read: Callable[[Cursor], T]) -> T:
+    """Decrypt and let `read` take everything that was inside.
+
+    Raises IntegrityError with one and the same text for padding, magic, content and bytes left over.
+    """
+    try:
+        cur = unseal(key, usage, data, what)
+        value = read(cur)
+        cur.finish()
+    except DecodeError:
+        raise _bad() from None
+    return value
+
+
+def sealed_size(kind: KeyType, plain: int) -> int:
+    """Return how many bytes `seal` makes of so many."""
+    size = len(_HEADER) + plain
+    return crypto.cbc_size(size) if kind is KeyType.AES else crypto.krb5_size(size)
+
+
+def _bad() -> IntegrityError:
+    return IntegrityError(crypto.BAD)
 
 
 def challenge_proof(key: CryptoKey, server_challenge: int, client_challenge: int) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
+from collections.abc import Sequence
+
+from cephmonfs.auth.credentials import SECRET_SIZES, AuthMethod, AuthResult, Credentials
 from cephmonfs.errors import AuthError, UnexpectedMessage
 from cephmonfs.model.entity import EntityName
 
@@ -19,8 +21,8 @@ class NoneHandshake:
         """There is nothing to ask."""
         raise UnexpectedMessage("a monitor asks for more in auth none")
 
-    def done(self, payload: bytes, global_id: int) -> AuthResult:
-        """Take the global_id."""
+    def done(self, payload: bytes, global_id: int, secret_sizes: Sequence[int] = SECRET_SIZES) -> AuthResult:
+        """Take the global_id.  There are no secrets."""
         if not global_id:
             raise AuthError("the monitor gave global_id 0")
         return AuthResult(Credentials(global_id, {}), None, None)

@@ -195,6 +195,10 @@ def check_options(report: Report, source: str, options: Sequence[str]) -> MountC
         origin = config.origins["secret"].removeprefix("option ")
         text = f"{config.entity}, of type {config.key.type.name.lower()}"
         report.add("key", OK, text if origin == "secret" else f"{text}, from {origin}")
+        if config.key.weakness:
+            report.add(
+                "key", NOTE, config.key.weakness, "where the cluster knows it (19.2.6, 20.2): a new key of that type"
+            )
     elif config.demo is None:
         report.add("key", NOTE, f"{config.entity} without a key: {config.origins['secret']}")
     for warning in config.warnings:

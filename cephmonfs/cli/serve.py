@@ -93,6 +93,8 @@ async def serve(config: MountConfig, report: Reporter, parts: Parts[Any], ring: 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop.on_signal, signals)
             async with parts.prepare(config) as prepared, parts.open_client(prepared) as client:
+                if prepared.key is not None and prepared.key.weakness:
+                    log.info("%s", prepared.key.weakness)
                 with stop.before_mount:
                     if not config.bg and not is_handed(config):
                         await first_session(client, config)

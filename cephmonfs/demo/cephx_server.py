@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.auth.credentials import AuthMethod
-from cephmonfs.auth.envelope import RandomBytes, Usage, challenge_proof, seal, unseal
+from cephmonfs.auth.envelope import RandomBytes, Usage, challenge_proof, opened, seal
 from cephmonfs.demo.authserver import EACCES, EINVAL, Answer, Challenge, Granted, Refused
-from cephmonfs.errors import IntegrityError, ProtocolError, UnexpectedMessage
+from cephmonfs.errors import IntegrityError, UnexpectedMessage
 from cephmonfs.model.cryptokey import SECRET_BYTES, CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.msgr.events import Mode
@@ -56,7 +56,8 @@ class TicketInfo:
     @classmethod
     def decode(cls, cur: Cursor) -> TicketInfo:
         """Read it."""
-        cur.u8()
+        if (struct_v := cur.u8()) != 1:
+            raise cur.error(f"struct_v {struct_v}, wanted 1")
         return cls(EntityName.decode(cur), cur.u64(), CryptoKey.decode(cur))
 
 
@@ -111,7 +112,7 @@ class CephxServer:
         if secret is None:
             return None
         try:
-            return TicketInfo.decode(unseal(secret, Usage.TICKET_INFO, blob, "ticket"))
+            return opened(secret, Usage.TICKET_INFO, blob, "ticket", TicketInfo.decode)
         except IntegrityError:
             return None
 
@@ -121,6 +122,13 @@ def _read_ticket_blob(cur: Cursor) -> tuple[int, bytes]:
     if (struct_v := cur.u8()) != 1:
         raise cur.error(f"struct_v {struct_v}, wanted 1")
     return cur.u64(), cur.blob(limits.MAX_TICKET_BLOB)
+
+
+def _read_authorizer(cur: Cursor) -> None:
+    """u8 2, le64 nonce, bool have_challenge, le64 challenge + 1."""
+    if (struct_v := cur.u8()) != 2:
+        raise cur.error(f"struct_v {struct_v}, wanted 2")
+    cur.skip(8 + 1 + 8)
 
 
 class CephxAuth:
@@ -257,8 +265,8 @@ class CephxAuth:
         if info is None or info.global_id != global_id or info.entity != granted.entity:
             return EACCES, b""
         try:
-            unseal(info.session_key, Usage.AUTHORIZER, sealed, "authorizer")
-        except ProtocolError:
+            opened(info.session_key, Usage.AUTHORIZER, sealed, "authorizer", _read_authorizer)
+        except IntegrityError:
             return EACCES, b""
         enc = Encoder().u16(_GET_PRINCIPAL_SESSION_KEY).s32(0)
         tickets = self._for_services(services, global_id, info.session_key.type, now)

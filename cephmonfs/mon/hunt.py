@@ -7,6 +7,12 @@ as one.  While somebody is asking the pause stays short; with nobody asking it m
 
 Two things keep a hostile monitor from making us busy: one that broke the protocol is left alone for a time that
 doubles with every fault, and however sessions come and go, connects in the long run are no more than thirty a second.
+
+Two more keep somebody on the path from finding out about an aes key (docs/security.md).  An address where a proof
+failed is left alone for 1 s, then 2, 4, ... up to 600 s; and all addresses together may fail 64 times at once and every
+5 minutes in the long run.  Each proof of ours is answered with something sealed with our key, which can be recorded: we
+show 3600 at once and one every 10 s in the long run.  Time alone makes up for either; no session does, for whoever
+relays one genuine session between two attempts has proven nothing about himself.
 """
 
 from __future__ import annotations
@@ -29,6 +35,14 @@ _LONGEST_SHUN_S: Final = 3.0
 _FORGIVEN_AFTER_S: Final = 60.0  # without a fault
 _BURST: Final = 60  # connects at once
 _PER_S: Final = 30.0  # connects for ever
+_DISTRUST_S: Final = 1.0  # after the first proof that failed
+_LONGEST_DISTRUST_S: Final = 600.0
+_TRUSTED_AGAIN_S: Final = 3600.0  # after the last pause
+_FAILED_PROOFS: Final = 64  # at once
+_FAILED_PROOFS_PER_S: Final = 1 / 300
+_PROOFS: Final = 3600  # at once: half an hour of hunting for a quorum, without loss of speed
+_PROOFS_PER_S: Final = 1 / 10
+_MOST_PAUSES: Final = 1024  # addresses; monmaps of liars may name any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,50 @@ class Candidate:
     remembered: bool = False  # not given, known from an earlier mount
 
 
+class Budget:
+    """So many at once, and so many a second in the long run."""
+
+    def __init__(self, at_once: int, per_s: float) -> None:
+        self._at_once = float(at_once)
+        self._per_s = per_s
+        self._left = self._at_once
+        self._at = 0.0
+
+    def spend(self, count: int = 1) -> None:
+        """Count some that happened, whether they could be afforded or not."""
+        self._left -= count
+
+    def wait(self, now: float) -> float:
+        """Return how long until one more can be afforded, 0 for at once."""
+        self._left = min(self._left + (now - self._at) * self._per_s, self._at_once)
+        self._at = now
+        return 0.0 if self._left >= 1 - _ROUNDING else (1 - self._left) / self._per_s
+
+
+class Pauses:
+    """Addresses left alone: for `first_s`, twice as long with each fault, forgiven `forgiven_s` after a pause."""
+
+    def __init__(self, first_s: float, longest_s: float, forgiven_s: float) -> None:
+        self._first_s, self._longest_s, self._forgiven_s = first_s, longest_s, forgiven_s
+        self._pauses: dict[EntityAddr, tuple[float, float]] = {}  # until when, for how long
+
+    def add(self, addr: EntityAddr, now: float) -> None:
+        """One more fault."""
+        until, last = self._pauses.pop(addr, (0.0, 0.0))
+        pause = min(2 * last, self._longest_s) if last and now < until + self._forgiven_s else self._first_s
+        while len(self._pauses) >= _MOST_PAUSES:
+            del self._pauses[next(iter(self._pauses))]
+        self._pauses[addr] = (now + pause, pause)
+
+    def until(self, addr: EntityAddr) -> float:
+        """Return when its pause ends, or ended; 0 if it had none."""
+        return self._pauses.get(addr, (0.0, 0.0))[0]
+
+    def keep(self, addrs: Collection[EntityAddr]) -> None:
+        """Forget all others."""
+        self._pauses = {addr: pause for addr, pause in self._pauses.items() if addr in addrs}
+
+
 class Hunt:
     """The order of attempts.  `chance` returns a float in [0, 1)."""
 
@@ -53,9 +111,11 @@ class Hunt:
         self._rounds = 0
         self._not_before = 0.0
         self._round_refused = False
-        self._shunned: dict[EntityAddr, tuple[float, float]] = {}  # until when, for how long
-        self._budget = float(_BURST)
-        self._budget_at = 0.0
+        self._shunned = Pauses(_SHUN_S, _LONGEST_SHUN_S, _FORGIVEN_AFTER_S)
+        self._distrusted = Pauses(_DISTRUST_S, _LONGEST_DISTRUST_S, _TRUSTED_AGAIN_S)
+        self._connects = Budget(_BURST, _PER_S)
+        self._proofs = Budget(_PROOFS, _PROOFS_PER_S)
+        self._failed_proofs = Budget(_FAILED_PROOFS, _FAILED_PROOFS_PER_S)
         self.refused = False  # everybody was tried, nobody took us, and somebody said no
 
     @property
@@ -71,7 +131,7 @@ class Hunt:
         if any(addr not in self._tried and addr not in {c.addr for c in self._candidates} for addr in seen):
             self._not_before = 0.0  # somebody new to try: no reason to wait
         self._candidates = tuple(seen.values())
-        self._shunned = {addr: shun for addr, shun in self._shunned.items() if addr in seen}
+        self._shunned.keep(seen)  # what is distrusted stays so: the list may be the liar's
 
     def next_time(self) -> float:
         """Return the moment before which `pick` gives nothing."""
@@ -84,7 +144,9 @@ class Hunt:
         idle = [c for c in self._candidates if c.addr not in busy]
         free = [c for c in idle if self._shunned_until(c.addr) <= now]
         if not free and idle:
-            self._not_before = min(self._shunned_until(c.addr) for c in idle)
+            if self._round_refused and all(c.addr in self._tried for c in idle):
+                self._end_round(now, asked=asked)
+            self._not_before = max(self._not_before, min(self._shunned_until(c.addr) for c in idle))
             return None
         untried = [c for c in free if c.addr not in self._tried]
         if not untried:
@@ -101,22 +163,28 @@ class Hunt:
         return choice
 
     def _spend(self, now: float) -> bool:
-        self._budget = min(self._budget + (now - self._budget_at) * _PER_S, float(_BURST))
-        self._budget_at = now
-        if self._budget < 1 - _ROUNDING:
-            self._not_before = now + (1 - self._budget) / _PER_S
+        wait = max(budget.wait(now) for budget in (self._connects, self._proofs, self._failed_proofs))
+        if wait:
+            self._not_before = now + wait
             return False
-        self._budget -= 1
+        self._connects.spend()
         return True
 
     def _shunned_until(self, addr: EntityAddr) -> float:
-        return self._shunned.get(addr, (0.0, 0.0))[0]
+        return max(self._shunned.until(addr), self._distrusted.until(addr))
 
     def shun(self, addr: EntityAddr, now: float) -> None:
         """This monitor broke the protocol: leave it alone for a while."""
-        until, last = self._shunned.get(addr, (0.0, 0.0))
-        pause = min(2 * last, _LONGEST_SHUN_S) if last and now < until + _FORGIVEN_AFTER_S else _SHUN_S
-        self._shunned[addr] = (now + pause, pause)
+        self._shunned.add(addr, now)
+
+    def distrust(self, addr: EntityAddr, now: float) -> None:
+        """Whoever is there could not prove that he knows our key."""
+        self._distrusted.add(addr, now)
+        self._failed_proofs.spend()
+
+    def shown_proof(self, count: int) -> None:
+        """We have proven our key so many times."""
+        self._proofs.spend(count)
 
     def _weighted(self, candidates: list[Candidate]) -> Candidate:
         """Weights of 0 mean "no preference": if all are 0, all are equal; else 0 is chosen last."""

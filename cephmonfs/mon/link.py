@@ -12,9 +12,9 @@ from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Final, assert_never
 
 from cephmonfs.auth.cephx import CephxHandshake
-from cephmonfs.auth.credentials import AuthMethod, AuthResult, Credentials
+from cephmonfs.auth.credentials import NO_SECRET, AuthMethod, AuthResult, Credentials
 from cephmonfs.auth.none import NoneHandshake
-from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError, StaleTicket, WrongProtocol
+from cephmonfs.errors import AuthError, CephMonFSError, IntegrityError, StaleTicket, Unproven, WrongProtocol
 from cephmonfs.messages.message import Message, to_message
 from cephmonfs.messages.registry import for_peer, is_current
 from cephmonfs.model.cryptokey import KeyType
@@ -25,10 +25,13 @@ from cephmonfs.msgr.connection import Connection
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.v1 import ConnectionV1
 from cephmonfs.msgr.v2 import REVISION_1, ConnectionV2
+from cephmonfs.wire import limits
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cephmonfs.auth.envelope import RandomBytes
     from cephmonfs.messages.message import Payload
     from cephmonfs.model.cryptokey import CryptoKey
@@ -39,6 +42,12 @@ if TYPE_CHECKING:
 EPERM: Final = -1
 EACCES: Final = -13
 EOPNOTSUPP: Final = -95
+_SECRET_SIZES: Final = {
+    Mode.LEGACY: (NO_SECRET,),
+    Mode.CRC: (0,),
+    Mode.SECURE: (limits.MAX_SECRET,),
+}
+_SECRET_OF_RENEWAL: Final = (NO_SECRET, 0)
 
 
 class Phase(StrEnum):
@@ -117,6 +126,7 @@ class Link:
         self.features = 0
         self._is_current = False
         self.result: AuthResult | None = None
+        self.proofs_sent = 0  # each is answered with something sealed with our key
         self.messages: deque[Message | Happened] = deque()
         self.prior = prior  # what we claim our old global_id with
         self.renew_subs_at: float | None = None  # a monitor of before MON_STATEFUL_SUB forgets subscriptions
@@ -167,10 +177,12 @@ class Link:
                     conn.start_auth(who.entity, self._auth.global_id, self._auth.method, who.modes)
                 case events.AuthMore(payload):
                     conn.auth_more(self._auth.more(payload))
+                    self.proofs_sent += 1
                 case events.AuthRefused():
                     raise self._refused(event)
-                case events.AuthDone(global_id, _, payload):
-                    self._done(conn, global_id, payload)
+                case events.AuthDone(global_id, mode, payload):
+                    self.result = self._proven(payload, global_id, _SECRET_SIZES[mode])
+                    conn.auth_done(self.result.session_key, self.result.connection_secret)
                 case events.Ready(features, mode):
                     self.features, self.mode = features, mode
                     self._is_current = is_current(features)
@@ -180,12 +192,11 @@ class Link:
                 case _:
                     assert_never(event)
 
-    def _done(self, conn: Connection, global_id: int, payload: bytes) -> None:
+    def _proven(self, payload: bytes, global_id: int, secret_sizes: Sequence[int]) -> AuthResult:
         try:
-            self.result = self._auth.done(payload, global_id)
+            return self._auth.done(payload, global_id, secret_sizes)
         except IntegrityError as exc:
-            raise AuthError(f"the monitor cannot prove that it knows the key of {self._identity.entity}") from exc
-        conn.auth_done(self.result.session_key, self.result.connection_secret)
+            raise Unproven(f"the monitor cannot prove that it knows the key of {self._identity.entity}") from exc
 
     def _refused(self, event: events.AuthRefused) -> CephMonFSError:
         """No second try on this connection: on v1 a monitor mixes it up with the first, on v2 it closes."""
@@ -230,11 +241,14 @@ class Link:
 
     def renewal(self, current: Credentials) -> bytes | None:
         """Return the payload that asks for fresh tickets, None where there are none."""
-        return self._auth.renew(current) if isinstance(self._auth, CephxHandshake) else None
+        if not isinstance(self._auth, CephxHandshake):
+            return None
+        self.proofs_sent += 1
+        return self._auth.renew(current)
 
     def renewed(self, payload: bytes, global_id: int) -> Credentials:
         """Take the fresh tickets."""
-        return self._auth.done(payload, global_id).credentials
+        return self._proven(payload, global_id, _SECRET_OF_RENEWAL).credentials
 
     def describe(self, reason: BaseException | str) -> str:
         """One sentence that names the monitor, its address, the phase and the reason."""

@@ -19,6 +19,7 @@ from cephmonfs.errors import (
     MissingFeatures,
     ProtocolError,
     UnexpectedMessage,
+    Unproven,
     WrongProtocol,
 )
 from cephmonfs.mon.events import Close, Connect, SessionEvent
@@ -109,6 +110,7 @@ class Links:
         if link is self.current:
             self.current = None
         self._requests.link_closed(link.id)
+        self._hunt.shown_proof(link.proofs_sent)
         self._events.append(Close(link.id))
 
     def drop(self, link: Link, reason: CephMonFSError, now: float) -> str:
@@ -122,7 +124,10 @@ class Links:
             self._journal.counters["decode_errors"] += 1
         refused = isinstance(reason, AuthError | WrongProtocol | MissingFeatures)
         self.close(link)
-        if isinstance(reason, DecodeError | IntegrityError | UnexpectedMessage | ForeignCluster):
+        if isinstance(reason, Unproven):
+            self._journal.counters["proofs_failed"] += 1
+            self._hunt.distrust(addr, now)
+        elif isinstance(reason, DecodeError | IntegrityError | UnexpectedMessage | ForeignCluster):
             self._hunt.shun(addr, now)
         if link.ready_at is not None and not refused:
             self._hunt.lost(addr)

@@ -18,7 +18,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from cephmonfs.errors import AuthError, IntegrityError, MissingFeatures, ProtocolError, UnexpectedMessage, WrongProtocol
+from cephmonfs.errors import (
+    AuthError,
+    IntegrityError,
+    MissingFeatures,
+    ProtocolError,
+    UnexpectedMessage,
+    Unproven,
+    WrongProtocol,
+)
 from cephmonfs.messages.message import Header2, Message
 from cephmonfs.model import features
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr, EntityName, EntityType
@@ -143,7 +151,12 @@ class ConnectionV2(Connection):
     def _step(self) -> bool:
         if self._state is State.BANNER:
             return self._read_banner()
-        frame = self._reader.next(self._buf)
+        try:
+            frame = self._reader.next(self._buf)
+        except IntegrityError as exc:
+            if self._state is State.SIGNATURE:
+                raise self._bad_signature(f": {exc}") from exc  # encrypted with a secret that only the monitor has
+            raise
         if frame is None:
             return False
         if not frame.aborted:
@@ -228,7 +241,7 @@ class ConnectionV2(Connection):
 
     def _on_signature(self, segments: tuple[bytes, ...]) -> State:
         if len(segments[0]) != _SIGNATURE_SIZE or not crypto.same(segments[0], self._signature):
-            raise IntegrityError("the monitor's signature of the handshake does not match")
+            raise self._bad_signature()
         self._reader.limits = session_limits
         enc = Encoder()
         AddrVec((self.my_addr,)).encode(enc)
@@ -236,6 +249,10 @@ class ConnectionV2(Connection):
         enc.s64(self._global_id).u64(0).u64(self._supported).u64(features.REQUIRED).u64(_LOSSY).u64(0)
         self._send(Tag.CLIENT_IDENT, bytes(enc))
         return State.IDENT
+
+    def _bad_signature(self, detail: str = "") -> IntegrityError:
+        kind = Unproven if any(self._signature) else IntegrityError  # auth none has no key to know
+        return kind(f"the monitor's signature of the handshake does not match{detail}")
 
     def _on_server_ident(self, segments: tuple[bytes, ...]) -> State:
         cur = Cursor(segments[0], "SERVER_IDENT")

@@ -20,6 +20,7 @@ from cephmonfs.errors import IntegrityError
 _BLOCK: Final = 16
 _KRB5_MAC: Final = 24  # RFC 8009: HMAC-SHA384 cut to 192 bits
 GCM_TAG: Final = 16
+BAD: Final = "decryption failed: wrong key or damaged bytes"
 
 
 class Secret:
@@ -74,7 +75,17 @@ def _hmac_sha384(key: bytes, data: bytes) -> bytes:
 
 
 def _bad() -> IntegrityError:
-    return IntegrityError("decryption failed: wrong key or damaged bytes")
+    return IntegrityError(BAD)
+
+
+def cbc_size(plain: int) -> int:
+    """Return how many bytes `cbc_encrypt` makes of so many."""
+    return plain + _BLOCK - plain % _BLOCK
+
+
+def krb5_size(plain: int) -> int:
+    """Return how many bytes `krb5_encrypt` makes of so many."""
+    return _BLOCK + plain + _KRB5_MAC
 
 
 def cbc_encrypt(key: bytes, iv: bytes, plain: bytes) -> bytes:

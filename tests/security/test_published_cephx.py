@@ -212,7 +212,10 @@ class _Sealed(Lying):
         info = TicketInfo(self._entity, global_id, self._server.new_key(key.type, now))
         enc = Encoder().u16(0x100).s32(0)
         self._tickets(enc, key, [(EntityType.AUTH, info, 3600.0)], None, now)
-        enc.blob(self.block(info.session_key)).blob(b"")
+        enc.blob(self.block(info.session_key))
+        extra = Encoder()
+        self._tickets(extra, info.session_key, self._for_services(services, global_id, key.type, now), None, now)
+        enc.blob(bytes(extra))
         return Granted(global_id, bytes(enc), info.session_key.secret, Secret(bytes(64)))
 
     def block(self, key: CryptoKey) -> bytes:
@@ -241,13 +244,16 @@ class _TooLong(_Sealed):
 @published(12, "CVE-2025-68284", "lengths inside the session key's and the connection secret's block")
 @BOTH_KEYS
 async def test_T12_connection_secret(kind: KeyType) -> None:
-    """Only whole blocks inside the envelope are decrypted; magic, padding and length are checked; at most 64 bytes."""
+    """Only whole blocks inside the envelope are decrypted; magic, padding and length are checked; 64 bytes exactly."""
     lies = {
-        _secret(struct.pack("<I", 65) + bytes(65)): "limit|length",
-        _secret(struct.pack("<I", 0x80000001) + bytes(64)): "length",
-        _secret(struct.pack("<I", 20) + bytes(20)): "usable connection secret",
-        _secret(b""): "wanted 4 bytes|secret",
-        _Ragged: "prove",
+        _secret(struct.pack("<I", 65) + bytes(65)): "cannot prove",
+        _secret(struct.pack("<I", 63) + bytes(63)): "cannot prove",
+        _secret(struct.pack("<I", 64) + bytes(64) + b"x"): "cannot prove",
+        _secret(struct.pack("<I", 0x80000001) + bytes(64)): "cannot prove",
+        _secret(struct.pack("<I", 20) + bytes(20)): "cannot prove",
+        _secret(struct.pack("<I", 0)): "cannot prove",
+        _secret(b""): "cannot prove",
+        _Ragged: "cannot prove",
         _TooLong: "length",
     }
     for lie, blame in lies.items():
@@ -279,14 +285,25 @@ class _LongKey(Lying):
         enc.blob(bytes(Encoder().u8(1).u64(1).blob(b"ticket")))
 
 
+class _LongServiceKey(_LongKey):
+    """The same in the ticket of a service."""
+
+    def _tickets(self, enc: Encoder, key: CryptoKey, tickets: list, old: CryptoKey | None, now: float) -> None:  # type: ignore[type-arg]
+        if tickets[0][0] == EntityType.AUTH:
+            CephxAuth._tickets(self, enc, key, tickets, old, now)
+        else:
+            super()._tickets(enc, key, tickets, old, now)
+
+
 @published(14, "CVE-2026-43304", "key material longer than its buffer")
 async def test_T14_key_length() -> None:
     """A key has exactly the length of its type."""
-    for kind, length in ((2, 33), (2, 0xFFFF), (2, 31), (1, 15), (3, 16), (0, 0)):
+    for kind, length in ((2, 33), (2, 0xFFFF), (2, 31), (1, 15), (1, 17), (1, 4096), (3, 16), (0, 0)):
         with pytest.raises(DecodeError):
             CryptoKey.decode(Cursor(struct.pack("<HIIH", kind, 0, 0, length) + bytes(length)))
-    async with attacked(auth=_LongKey) as attack:
-        await attack.survives("secret of 4096 bytes")
+    for lie in (_LongKey, _LongServiceKey):
+        async with attacked(auth=lie) as attack:
+            await attack.survives("cannot prove")
 
 
 @published(15, "CVE-2026-22992", "after a failed auth-done the session goes on in secure mode")

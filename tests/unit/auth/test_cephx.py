@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cephmonfs.auth.cephx import GET_AUTH_SESSION_KEY, CephxHandshake
-from cephmonfs.auth.credentials import AuthMethod, Credentials, Ticket
+from cephmonfs.auth.credentials import NO_SECRET, SECRET_SIZES, AuthMethod, Credentials, Ticket
 from cephmonfs.auth.envelope import Usage, challenge_proof, seal
 from cephmonfs.auth.none import NoneHandshake
 from cephmonfs.errors import AuthError, CephMonFSError, DecodeError, IntegrityError, UnexpectedMessage, WeakKey
@@ -48,6 +48,9 @@ class Mon:
         self.kind = GET_AUTH_SESSION_KEY
         self.status = 0
         self.reply_v = self.ticket_v = self.inner_v = self.blob_v = 1
+        self.validity: Utime | None = None
+        self.tail = b""  # of every sealed ticket
+        self.secret_tail = self.blob_tail = self.extra_tail = b""
         self.tickets: list[Ticket] = [
             Ticket(EntityType.AUTH, self.session_key, 259200.0, 5, Secret(b"auth ticket blob")),
         ]
@@ -65,7 +68,7 @@ class Mon:
         if self.old_key is None:
             enc.boolean(False).blob(blob)
         else:
-            inner = bytes(Encoder().blob(blob))
+            inner = bytes(Encoder().blob(blob)) + self.blob_tail
             enc.boolean(True).blob(seal(self.old_key, Usage.TICKET_BLOB, inner, counted))
 
     def _tickets(self, tickets: list[Ticket], key: CryptoKey) -> bytes:
@@ -73,7 +76,7 @@ class Mon:
         for one in tickets:
             inner = Encoder().u8(self.inner_v)
             one.session_key.encode(inner)
-            inner.utime(Utime(int(one.validity_s), 0))
+            inner.utime(self.validity or Utime(int(one.validity_s), 0)).raw(self.tail)
             enc.u32(one.service).u8(self.ticket_v)
             enc.blob(seal(key, Usage.TICKET_SESSION_KEY, bytes(inner), counted))
             self._blob(enc, one)
@@ -84,10 +87,10 @@ class Mon:
         if self.secret is None:
             enc.blob(b"")
         else:
-            inner = bytes(Encoder().blob(self.secret))
+            inner = bytes(Encoder().blob(self.secret)) + self.secret_tail
             enc.blob(bytes(Encoder().blob(seal(self.secret_key, Usage.CONNECTION_SECRET, inner, counted))))
         self.old_key = None
-        enc.blob(self._tickets(self.services, self.session_key) if self.services else b"")
+        enc.blob((self._tickets(self.services, self.session_key) if self.services else b"") + self.extra_tail)
         return bytes(enc)
 
     def fails(self, error: type[CephMonFSError], match: str | None = None) -> None:
@@ -138,7 +141,6 @@ def test_no_connection_secret(secret: bytes | None) -> None:
     """msgr1 sends nothing at all, crc mode an empty one."""
     mon = Mon(KeyType.AES).challenge()
     mon.secret = secret
-    mon.services = []
     assert mon.client.done(mon.reply(), 1).connection_secret is None
 
 
@@ -182,11 +184,10 @@ def test_renewal(kind: KeyType) -> None:
 
 def test_validity_is_clamped() -> None:
     mon = Mon(KeyType.AES).challenge()
-    mon.tickets = [replace(mon.tickets[0], validity_s=0.0)]
-    mon.services = [replace(mon.services[0], validity_s=4e9)]
-    tickets = mon.client.done(mon.reply(), 1).credentials.tickets
-    assert tickets[EntityType.AUTH].validity_s == 1.0
-    assert tickets[EntityType.MON].validity_s == 30 * 86400.0
+    mon.validity = Utime(0, 1)
+    assert mon.client.done(mon.reply(), 1).credentials.shortest_validity_s() == 1.0
+    mon.validity = Utime(366 * 86400, 0)
+    assert mon.client.done(mon.reply(), 1).credentials.shortest_validity_s() == 30 * 86400.0
 
 
 # ---- lies
@@ -248,6 +249,7 @@ def test_session_keys_of_the_old_type_are_refused_where_that_is_asked() -> None:
         mon.services = [replace(mon.services[0], service=service, session_key=weak)]
         mon.fails(WeakKey, f"monitor gave for service {name} is of type aes: key_type=aes256k refuses that")
     mon = demanding(Mon(KeyType.AES256K)).challenge()
+    mon.session_key = mon.secret_key = weak
     mon.tickets = [replace(mon.tickets[0], session_key=weak)]
     mon.fails(WeakKey, "for service auth is of type aes")
 
@@ -267,7 +269,7 @@ def test_other_refusals() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("kind", 0x200), ("reply_v", 2), ("ticket_v", 2), ("inner_v", 0), ("blob_v", 2)],
+    [("kind", 0x200), ("reply_v", 2), ("ticket_v", 2), ("blob_v", 2)],
 )
 def test_versions(field: str, value: int) -> None:
     mon = Mon(KeyType.AES).challenge()
@@ -275,15 +277,102 @@ def test_versions(field: str, value: int) -> None:
     mon.fails(DecodeError)
 
 
+BAD = "^decryption failed: wrong key or damaged bytes$"
+ODD_CONTENTS: dict[str, dict[str, object]] = {
+    "older": {"inner_v": 0},
+    "newer": {"inner_v": 2},
+    "bytes behind a ticket": {"tail": b"x"},
+    "a block behind a ticket": {"tail": bytes(16)},
+    "many blocks behind a ticket": {"tail": bytes(4096)},
+    "no validity": {"validity": Utime(0, 0)},
+    "validity of a century": {"validity": Utime(100 * 366 * 86400 & 0xFFFFFFFF, 0)},
+    "validity just too long": {"validity": Utime(366 * 86400, 1)},
+    "nanoseconds of validity": {"validity": Utime(60, 10**9)},
+    "a secret of another size": {"secret": b"s" * 63},
+    "a longer secret": {"secret": b"s" * 65},
+    "bytes behind the secret": {"secret_tail": b"x"},
+    "a block behind the secret": {"secret_tail": bytes(16)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fields", list(ODD_CONTENTS.values()), ids=list(ODD_CONTENTS))
+def test_whatever_is_wrong_inside_an_envelope_is_one_error(kind: KeyType, fields: dict[str, object]) -> None:
+    mon = Mon(kind).challenge()
+    for name, value in fields.items():
+        setattr(mon, name, value)
+    mon.fails(IntegrityError, BAD)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("created", [Utime(0, 0), Utime(0, 5), Utime(7, 10**9), Utime(7, 2**32 - 1)], ids=str)
+@pytest.mark.parametrize("service", [False, True], ids=["AUTH", "MON"])
+def test_times_of_creation_that_cannot_be(kind: KeyType, created: Utime, service: bool) -> None:
+    mon = Mon(kind).challenge()
+    if service:
+        mon.services = [replace(mon.services[0], session_key=replace(make_key(kind, 3), created=created))]
+    else:
+        mon.tickets = [replace(mon.tickets[0], session_key=replace(mon.session_key, created=created))]
+    mon.fails(IntegrityError, BAD)
+
+
+@pytest.mark.parametrize("size", [0, 8, 15, 17, 24, 32, 4096])
+@pytest.mark.parametrize("service", [False, True], ids=["AUTH", "MON"])
+def test_an_aes_secret_has_16_bytes(size: int, service: bool) -> None:
+    mon = Mon(KeyType.AES).challenge()
+    odd = CryptoKey(KeyType.AES, Utime(5, 0), Secret(bytes(size)))
+    if service:
+        mon.services = [replace(mon.services[0], session_key=odd)]
+    else:
+        mon.tickets = [replace(mon.tickets[0], session_key=odd)]
+    mon.fails(IntegrityError, BAD)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tail", [b"x", bytes(16)])
+def test_bytes_behind_a_claimed_ticket(kind: KeyType, tail: bytes) -> None:
+    old = ticket(kind)
+    mon = Mon(kind, Credentials(99, {EntityType.AUTH: old})).challenge()
+    mon.old_key, mon.blob_tail = old.session_key, tail
+    mon.fails(IntegrityError, BAD)
+
+
+def test_the_session_key_is_not_optional_knowledge() -> None:
+    """A reply without anything sealed with it would tell a forger that his ticket is good, whatever its key is."""
+    mon = Mon(KeyType.AES).challenge()
+    mon.services = []
+    mon.fails(IntegrityError, BAD)
+    mon.services = [ticket(KeyType.AES, EntityType.AUTH)]
+    mon.fails(DecodeError, "AUTH ticket among")
+    mon.services = [ticket(KeyType.AES, EntityType.MON)] * 2
+    mon.fails(DecodeError, "two tickets")
+    mon = Mon(KeyType.AES).challenge()
+    mon.tickets *= 2
+    mon.fails(DecodeError, "two tickets")
+    mon = Mon(KeyType.AES).challenge()
+    mon.extra_tail = b"x"
+    mon.fails(DecodeError, "too many")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", SECRET_SIZES)
+def test_the_mode_says_which_connection_secret_there_is(kind: KeyType, size: int) -> None:
+    for wanted in SECRET_SIZES:
+        mon = Mon(kind).challenge()
+        mon.secret = None if size == NO_SECRET else bytes(range(size))
+        if wanted == size:
+            mon.client.done(mon.reply(), 1, (wanted,))
+        else:
+            with pytest.raises(IntegrityError, match=BAD):
+                mon.client.done(mon.reply(), 1, (wanted,))
+
+
 def test_limits() -> None:
     mon = Mon(KeyType.AES).challenge()
-    mon.tickets = mon.tickets * (limits.MAX_TICKETS + 1)
+    mon.tickets = [ticket(KeyType.AES, 1 << n) for n in range(limits.MAX_TICKETS + 1)]
     mon.fails(DecodeError, "limit")
     mon = Mon(KeyType.AES).challenge()
     mon.tickets = [replace(mon.tickets[0], blob=Secret(bytes(limits.MAX_TICKET_BLOB + 1)))]
-    mon.fails(DecodeError, "limit")
-    mon = Mon(KeyType.AES).challenge()
-    mon.secret = bytes(limits.MAX_SECRET + 1)
     mon.fails(DecodeError, "limit")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 
 from cephmonfs.errors import DecodeError
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
+from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Cursor, Utime
 from tests.vectors import DIRECTORY
 
@@ -32,9 +34,15 @@ def test_recorded_keys(kind: KeyType) -> None:
             CryptoKey.decode(Cursor(data[:cut]))
 
 
-def test_a_longer_aes_secret_is_cut() -> None:
+def test_a_longer_aes_secret_is_cut_in_a_keyring_and_refused_from_the_wire() -> None:
     data = bytes.fromhex("010000000000000000002000") + bytes(range(32))
-    assert CryptoKey.decode(Cursor(data)).secret.reveal() == bytes(range(16))
+    text = base64.b64encode(data).decode()
+    assert CryptoKey.from_base64(text).secret.reveal() == bytes(range(16))
+    for length in (15, 17, 32, 4096):
+        with pytest.raises(DecodeError, match=f"aes secret of {length} bytes, wanted 16"):
+            CryptoKey.decode(
+                Cursor(bytes.fromhex("01000000000000000000") + length.to_bytes(2, "little") + bytes(length))
+            )
 
 
 @pytest.mark.parametrize(
@@ -61,3 +69,10 @@ def test_text_that_is_no_key_is_not_repeated(text: str) -> None:
 def test_bytes_behind_a_key_are_refused() -> None:
     with pytest.raises(DecodeError, match="too many"):
         CryptoKey.from_base64("AQAA8VNlBQAAABAAAAECAwQFBgcICQoLDA0ODwAA")
+
+
+def test_what_a_type_does_not_do() -> None:
+    said = {kind: CryptoKey(kind, Utime(1, 0), Secret(b"x" * 16)).weakness for kind in KeyType}
+    assert said[KeyType.AES256K] == ""
+    for word in ("aes ", "on the path", "whatever the ms_mode", "CVE-2025-30156", "only aes256k does"):
+        assert word in said[KeyType.AES]

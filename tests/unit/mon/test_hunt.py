@@ -155,3 +155,96 @@ def test_busy_monitors_are_left_alone() -> None:
     choice = hunt.pick(0.0, {candidate(0).addr}, asked=True)
     assert choice is not None
     assert choice.name == "m1"
+
+
+# ---- proofs
+
+
+def pauses_of(hunt: Hunt, faults: int, *, session_between: bool = False) -> list[float]:
+    """How long a lone monitor that cannot prove itself is left alone, each time."""
+    now, found = 0.0, []
+    addr = candidate(0).addr
+    for _ in range(faults):
+        while hunt.pick(now, (), asked=True) is None:
+            now = hunt.next_time()
+        hunt.failed(addr, refused=True)
+        hunt.distrust(addr, now)
+        if session_between:
+            hunt.succeeded(addr)
+            hunt.lost(addr)
+            hunt.set_candidates([candidate(1)])
+            hunt.set_candidates([candidate(0)])
+        began = now
+        while hunt.pick(now, (), asked=True) is None:
+            now = hunt.next_time()
+            hunt.asked(now)
+        found.append(now - began)
+        hunt.failed(addr, refused=False)
+        hunt.succeeded(addr)
+    return found
+
+
+def test_failed_proofs_are_left_alone_ever_longer_and_no_session_changes_that() -> None:
+    wanted = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 600.0, 600.0]
+    for between in (False, True):
+        found = pauses_of(hunt_of(candidate(0)), len(wanted), session_between=between)
+        assert [round(pause) for pause in found] == wanted
+
+
+def test_an_hour_makes_up_for_a_failed_proof() -> None:
+    hunt = hunt_of(candidate(0))
+    for now in (0.0, 10.0):
+        hunt.distrust(candidate(0).addr, now)
+    assert hunt.pick(11.9, (), asked=True) is None
+    assert hunt.pick(12.0, (), asked=True) is not None
+    hunt.distrust(candidate(0).addr, 12.0 + 3600)
+    assert hunt.pick(12.0 + 3600 + 1, (), asked=True) is None  # a round of its own
+    assert hunt.next_time() < 12.0 + 3600 + 1.3
+
+
+def test_others_are_not_kept_waiting_by_one_that_cannot_prove_itself() -> None:
+    hunt = hunt_of(candidate(0), candidate(1))
+    for step in range(20):
+        hunt.distrust(candidate(0).addr, float(step))
+    choice = hunt.pick(20.0, (), asked=True)
+    assert choice is not None
+    assert choice.name == "m1"
+
+
+def test_many_addresses_are_no_way_around() -> None:
+    """Whoever makes us believe in ever new monitors may fail 64 times, and once every five minutes."""
+    fresh = (Candidate(f"m{n}", EntityAddr.of("10.0.0.1", n, AddrType.MSGR2)) for n in itertools.count(1))
+    hunt = hunt_of()
+    now, failures = 0.0, []
+    while now < 86400:
+        hunt.set_candidates([next(fresh)])
+        choice = hunt.pick(now, (), asked=True)
+        if choice is None:
+            now = max(hunt.next_time(), now + 0.01)
+            continue
+        failures.append(now)
+        hunt.distrust(choice.addr, now)
+        hunt.failed(choice.addr, refused=True)
+    assert sum(at < 60 for at in failures) == 64
+    assert len(failures) <= 64 + 86400 / 300
+
+
+def test_proofs_of_ours_are_bounded_in_the_long_run() -> None:
+    """Each gives somebody on the path something to record, whatever becomes of it; and nothing resets this."""
+    hunt = hunt_of(candidate(0), chances=itertools.repeat(0.0))
+    now, shown = 0.0, 0
+    while now < 86400:
+        if hunt.pick(now, (), asked=True) is None:
+            now = max(hunt.next_time(), now + 0.001)
+            continue
+        shown += 1
+        hunt.shown_proof(1)
+        hunt.succeeded(candidate(0).addr)
+    assert 3600 + 86400 / 10 - 2 <= shown <= 3600 + 86400 / 10 + 1
+
+
+def test_there_is_a_limit_to_what_is_remembered() -> None:
+    hunt = hunt_of()
+    for port in range(1, 3000):
+        hunt.distrust(EntityAddr.of("10.0.0.1", port, AddrType.MSGR2), 0.0)
+    assert len(hunt._distrusted._pauses) == 1024

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from cephmonfs.errors import AuthError, CephMonFSError, DecodeError, ProtocolError
+from cephmonfs.errors import AuthError, CephMonFSError, DecodeError, ProtocolError, Unproven
 from cephmonfs.messages.mon import MStatfs
 from cephmonfs.model.entity import AddrVec
 from cephmonfs.model.monmap import MonInfo
@@ -158,6 +158,39 @@ def test_why_a_link_ended_tells_whom_to_try(reason: CephMonFSError, shunned: boo
     scene.hunt.pick(0.0, (), asked=True)
     assert (scene.hunt.next_time() == 0.25) is shunned
     assert scene.hunt.refused is refused
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["handshake", "renewal"])
+def test_who_cannot_prove_itself_is_distrusted(ready: bool) -> None:
+    scene = Scene(mons=1)
+    for number, pause in enumerate((1.0, 2.0, 4.0), 1):
+        now = 1000.0 * number
+        link = OpenLink(1, now, is_open=ready)
+        scene.links.add(link, now, after_loss=False)
+        scene.hunt.pick(now, (), asked=True)
+        scene.links.drop(link, Unproven("cannot prove"), now)
+        scene.hunt.pick(now, (), asked=True)
+        scene.hunt.pick(now + 0.9, (), asked=True)
+        assert scene.hunt.next_time() == now + pause
+        assert scene.hunt.refused
+        scene.hunt.succeeded(link.candidate.addr)
+        assert scene.journal.counters["proofs_failed"] == number
+        assert scene.journal.counters["decode_errors"] == 0
+
+
+def test_proofs_count_however_a_link_ends() -> None:
+    scene = Scene(mons=1)
+    for number in range(3600):
+        link = OpenLink(1)
+        link.proofs_sent = 1
+        scene.links.add(link, 0.0, after_loss=False)
+        if number % 2:
+            scene.links.close(link)
+        else:
+            scene.links.drop(link, ProtocolError("reset"), 0.0)
+    scene.hunt.pick(0.0, (), asked=True)  # ends the round
+    scene.hunt.pick(1.0, (), asked=True)
+    assert scene.hunt.next_time() == pytest.approx(10.0)
 
 
 def test_the_session_is_none_once_its_link_is_closed() -> None:

@@ -16,6 +16,7 @@ from cephmonfs.errors import (
     MissingFeatures,
     ProtocolError,
     UnexpectedMessage,
+    Unproven,
     WrongProtocol,
 )
 from cephmonfs.messages.message import Header2, Message
@@ -268,7 +269,33 @@ def test_wrong_signature(signature: bytes) -> None:
     peer = Peer().start()
     peer.say(Tag.AUTH_DONE, auth_done(1))
     peer.conn.auth_done(KEY, None)
-    peer.fails(IntegrityError, peer.frame(Tag.AUTH_SIGNATURE, signature), "signature")
+    peer.fails(Unproven, peer.frame(Tag.AUTH_SIGNATURE, signature), "signature")
+
+
+@pytest.mark.parametrize("mode", [Mode.CRC, Mode.SECURE])
+def test_a_signature_that_cannot_be_read_proves_nothing(mode: Mode) -> None:
+    peer = Peer().start(modes=(mode,))
+    peer.say(Tag.AUTH_DONE, auth_done(MODE_NUMBER[mode]))
+    peer.conn.auth_done(KEY, SECRET)
+    peer.fails(Unproven, peer.frame(Tag.AUTH_SIGNATURE, bytes(32))[:-1] + b"x" + bytes(200), "signature")
+
+
+def test_damage_elsewhere_says_nothing_about_the_proof() -> None:
+    peer = Peer().signed()
+    damaged = bytearray(peer.frame(Tag.SERVER_IDENT, ident(DEFAULT_FEATURES)))
+    damaged[40] ^= 1
+    with pytest.raises(IntegrityError) as caught:
+        peer.feed(bytes(damaged))
+    assert not isinstance(caught.value, Unproven)
+
+
+def test_without_a_key_there_is_nothing_to_prove() -> None:
+    peer = Peer().start()
+    peer.say(Tag.AUTH_DONE, auth_done(1))
+    peer.conn.auth_done(None, None)
+    with pytest.raises(IntegrityError, match="signature") as caught:
+        peer.feed(peer.frame(Tag.AUTH_SIGNATURE, b"x" * 32))
+    assert not isinstance(caught.value, Unproven)
 
 
 def test_missing_features() -> None:
