@@ -6,6 +6,7 @@ import getopt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cephmonfs.cli.columns import fitted
 from cephmonfs.config.options import options_help
 from cephmonfs.config.source import as_written
 from cephmonfs.errors import ConfigError
@@ -38,10 +39,10 @@ SOURCE:
 """
 _EXAMPLES: Final = """
 Examples:
-  mount -t cephmon monitor@ /mnt/ceph -o secretfile=/etc/ceph/monitor.secret
-  mount -t cephmon 10.0.0.1,10.0.0.2:/ /mnt/ceph -o name=monitor,keyring=/etc/ceph/monitor.keyring
+  mount -t cephmon df@ /mnt/ceph -o secretfile=/etc/ceph/df.secret
+  mount -t cephmon 10.0.0.1:/ /mnt/ceph -o name=df,keyring=/etc/ceph/df.keyring
 Line of /etc/fstab:
-  monitor@ /mnt/ceph cephmon _netdev,nofail,secretfile=/etc/ceph/monitor.secret 0 0
+  df@ /mnt/ceph cephmon _netdev,nofail,secretfile=/etc/ceph/df.secret 0 0
 Exit status: 0 mounted, 1 wrong usage, 2 something of this machine is missing, 8 interrupted, 32 the mount failed.
 """
 
@@ -62,7 +63,7 @@ class MountArgs:
 
 def help_text() -> str:
     """Return what --help prints."""
-    return _HELP + options_help() + _EXAMPLES
+    return fitted(_HELP + options_help() + _EXAMPLES)
 
 
 def parse_args(argv: Sequence[str]) -> MountArgs:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final, cast
 
 from cephmonfs import __version__
+from cephmonfs.cli.columns import fitted
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.loading import loading
 from cephmonfs.cli.secrets import hide_secrets
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _help() -> str:
     width = max(map(len, COMMANDS)) + 2
     rows = "".join(f"  {name:<{width}}{line}\n" for name, (_, line) in COMMANDS.items())
-    return f"usage: cephmonfs COMMAND ...\n\n{rows}\n`cephmonfs COMMAND --help` tells more.\n"
+    return fitted(f"usage: cephmonfs COMMAND ...\n\n{rows}\n`cephmonfs COMMAND --help` tells more.\n")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def main(argv: Sequence[str]) -> int:
 def _main(argv: Sequence[str]) -> int:
     args = parse_args(argv)
     if args.help:
-        print("usage: cephmonfs premount SOURCE DIR [-o OPTIONS]: ExecStartPre= of contrib/systemd/cephmonfs@.service")
+        print("usage: cephmonfs premount SOURCE DIR [-o OPTIONS]")
+        print("ExecStartPre= of contrib/systemd/cephmonfs@.service")
         return Exit.OK
     set_path()
     options = parse_options(args.option_lists, sloppy=args.sloppy).values

@@ -117,11 +117,16 @@ def screen(seen: Look) -> Group:
         ("epochs ", "dim"),
         " ".join(f"{name} {epoch}" for name, epoch in seen.epochs.items()),
     )
-    total, used = seen.numbers.get("total_bytes", 0.0), seen.numbers.get("used_bytes", 0.0)
-    space = Text(
-        f"{human(used)} used of {human(total)}, {human(seen.numbers.get('avail_bytes', 0.0))} available, "
-        f"{seen.numbers.get('objects', 0):.0f} objects, {seen.numbers.get('age_seconds', 0):.0f} s old"
-    )
+    capacity = Table.grid(expand=True)  # in a row of its own, or the bar would leave half a line to the text
+    if {"total_bytes", "used_bytes", "avail_bytes"} <= seen.numbers.keys():
+        total, used, avail = (seen.numbers[name] for name in ("total_bytes", "used_bytes", "avail_bytes"))
+        capacity.add_row(ProgressBar(total=total or 1.0, completed=used))
+        capacity.add_row(Text(f"{human(used)} used of {human(total)}, {human(avail)} available"))
+        capacity.add_row(
+            Text(f"{seen.numbers.get('objects', 0):.0f} objects, {seen.numbers.get('age_seconds', 0):.0f} s old")
+        )
+    else:
+        capacity.add_row(Text("unknown", style="magenta"))
     monitors = Table(box=None, pad_edge=False, expand=True)
     for title in ("mon", "rank", "address", "quorum", "rtt ms", "last error"):
         monitors.add_column(title, overflow="fold")
@@ -132,8 +137,7 @@ def screen(seen: Look) -> Group:
     error = str(seen.session.get("last_error") or "")
     parts: list[Any] = [
         Panel(head, title="cephmonfs", subtitle=time.strftime("%H:%M:%S")),
-        ProgressBar(total=total or 1.0, completed=used),
-        space,
+        Panel(capacity, title="capacity"),
         Panel(monitors, title="monitors"),
         Panel(lines, title="events"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -184,3 +185,74 @@ def test_node_exporter_takes_it(mount: Mounted, exporter: str, tmp_path: Path) -
         if name == "node_filesystem_size_bytes" and ("mountpoint", str(mount.path)) in labels
     ]
     assert sizes == [mount.df()[0]]
+
+
+def test_at_mnt_as_the_cookbook_says(pacific: Cluster, tmp_path: Path) -> None:
+    """Debian's package leaves out /mnt, where most people mount: hidden without the line of the cookbook."""
+    if EXPORTER is None:
+        pytest.skip("prometheus-node-exporter is not installed")
+    cookbook = (Path(__file__).parents[2] / "docs/monitoring.md").read_text()
+    (told,) = re.findall(r"^ARGS='(\S+)'$", cookbook, re.MULTILINE)
+    with mounted(pacific, tmp_path) as mount:
+        assert _sizes_at_mnt(mount, tmp_path, told) == [mount.df()[0]]
+        assert mount.df()[0] > 0
+        if "mnt" in subprocess.run([EXPORTER, "--help"], capture_output=True, text=True, check=False).stderr:
+            assert _sizes_at_mnt(mount, tmp_path) == []
+
+
+def _sizes_at_mnt(mount: Mounted, directory: Path, *arguments: str) -> list[float]:
+    """Return the sizes that node_exporter tells of a mount at /mnt/ceph, in a namespace of its own."""
+    placed = """
+        set -e
+        mkdir -p "$1/mnt/ceph"
+        mount --bind "$0" "$1/mnt/ceph"
+        mount --rbind "$1/mnt" /mnt
+        shift
+        exec "$@"
+    """
+    port = free_port()
+    argv = [  # it reads the mounts of process 1, which it is here
+        "unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "slave",
+        "sh", "-c", placed, str(mount.path), str(directory),
+        str(EXPORTER), f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults",
+        "--collector.filesystem", *arguments,
+    ]  # fmt: skip
+    with (directory / "mnt.log").open("w") as said, subprocess.Popen(argv, stdout=said, stderr=said) as process:
+        try:
+            found = samples(fetch(f"http://127.0.0.1:{port}/metrics"))
+        finally:
+            process.kill()  # unshare heeds nothing else, and its child goes with it
+    at_mnt = ("mountpoint", "/mnt/ceph")
+    return [
+        value for (name, labels), value in found.items() if name == "node_filesystem_size_bytes" and at_mnt in labels
+    ]
+
+
+def test_muted_checks_as_the_programs_have_them(any_release: Cluster, mount: Mounted) -> None:
+    """`ceph health` beside health, status and metrics: before a mute, with it, and after it."""
+    if any_release.release == "nautilus":
+        pytest.skip("Nautilus has no mutes")
+
+    def shown() -> str:
+        word, _, rest = any_release.ceph("health").strip().partition(" ")
+        any_release.wait_until(lambda: mount.value("health") == word, f"health says {word}")
+        text = mount.text("status")
+        if rest.startswith("(muted"):
+            assert rest in text
+        return text
+
+    any_release.ceph("osd", "set", "noout")
+    try:
+        assert "OSDMAP_FLAGS: noout flag(s) set" in shown()
+        any_release.ceph("health", "mute", "OSDMAP_FLAGS", "3d")
+        text = shown()
+        assert "OSDMAP_FLAGS:" not in text
+        assert "OSDMAP_FLAGS(2d)" in text
+        found = samples(mount.text("metrics"))
+        label = frozenset({("name", "OSDMAP_FLAGS")})
+        assert found["cephmonfs_health_check_muted", label] == 1
+        assert found["ceph_health_detail", label | {("severity", "HEALTH_WARN")}] == 1
+        any_release.ceph("health", "unmute", "OSDMAP_FLAGS")
+        assert "OSDMAP_FLAGS: noout flag(s) set" in shown()
+    finally:
+        any_release.ceph("osd", "unset", "noout")

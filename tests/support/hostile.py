@@ -11,6 +11,7 @@ EVIL = (
     "e\x1b[2J\x1b]0;pwn\x07\x00\r\n# HELP pwned\npwned 1\n"
     "\x9b31m\x85\u2028\u2029\u202egnp\u2066\u061c\ufeff\ud800\udcff\"} 1\\<b>'"
 )
+RAW = EVIL.replace("\ud800", "\udced\udca0\udc80")  # the same as bytes that are no UTF-8, for texts of an encoding
 LONG = "x" * 200_000
 HUGE = 10**400
 

@@ -25,7 +25,7 @@ from cephmonfs.mon.snapshot import CommandReply, MapRecord, MonView, Stamp
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
 from tests.fuse import fake
-from tests.support.hostile import ANSWERS, CONTROL, EVIL, encoded
+from tests.support.hostile import ANSWERS, CONTROL, EVIL, RAW, encoded
 from tests.vectors import load
 
 AT = Stamp(999.0, fake.WALL + 9)
@@ -40,9 +40,6 @@ COMMANDS: Mapping[str, tuple[Command, ...]] = {
 }
 LABELS = ("cluster", "health", "capacity", "monitors", "maps", "session")
 CARDS = ("Health", "Capacity", "Monitors", "File systems", "Pools", "Session", "Maps")
-
-# As a monitor would write it: text that is no UTF-8 is written as it is.
-RAW = EVIL.replace("\ud800", "\udced\udca0\udc80")
 
 
 def answers(scenario: str) -> dict[Command, CommandReply | CephMonFSError]:
