@@ -47,7 +47,7 @@ soak: venv  ## faults of real monitors beside ceph-fuse and librados, 40 minutes
 
 CALLERS ?= 100000
 killed: venv  ## kill CALLERS (100000) callers of a mount at the wrong moment, and look at its loop after each; ten minutes
-	@CEPHMONFS_KILLED=$(CALLERS) $(BIN)/pytest -q -s -p no:xdist -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/fuse/test_killed.py
+	@CEPHMONFS_KILLED=$(CALLERS) $(BIN)/pytest --soak -q -s -p no:xdist -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/fuse/test_killed.py
 
 lint: venv  ## format, lint and layers
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }

@@ -65,7 +65,7 @@ def test_the_loop_runs_after_each_caller_that_is_killed(demo: Mounted, call: str
 @pytest.mark.parametrize("how", ["kill", "interrupt", "freeze"])
 def test_the_loop_runs_after_each_of_very_many_callers(demo: Mounted, call: str, how: str) -> None:
     """The figures are for people; a busy machine adds to them.  What half of them are is ours."""
-    callers = MANY if (call, how) == ("statfs", "kill") else MANY // 20
+    callers = MANY if (call, how) == ("statfs", "kill") else MANY // (200 if call == "pipe" else 20)  # a pipe is slow
     found = kill_callers(demo, call, how, callers)
     print(f"\n{call}, {how}: {found}")
     assert not found["for_ever"], found

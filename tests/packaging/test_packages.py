@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.roots import SUITES, Root, fresh
+from tests.support import killer
 from tests.support.helper import ROOT
 
 DIST = ROOT / "dist"
@@ -48,6 +50,13 @@ i=0; while grep -qsxE "mount.cephmon|cephmon|cephmonfs|python3|fusermount3" /pro
 done
 """
 
+KILL = """
+mount -t cephmon demo: /mnt/ceph
+pid=$(grep -lx mount.cephmon /proc/[0-9]*/comm | head -n 1 | cut -d / -f 3)
+python3 -IS /tmp/killer.py /mnt/ceph $pid statfs kill 3000 1
+umount /mnt/ceph
+"""
+
 
 def test_the_debian_package(root: Root) -> None:
     (package,) = DIST.glob("cephmonfs_*_all.deb")
@@ -56,6 +65,11 @@ def test_the_debian_package(root: Root) -> None:
     assert root("command -v gcc", check=False).returncode != 0, "it wants a compiler"
     assert root(LOOK).stdout.split() == ["fuse.cephmon", "open", "secure"]
     root("test -s /usr/share/man/man8/mount.cephmon.8.gz && cephmonfs --version && cephmon --version")
+    # pyfuse3 3.2.1 and 3.4.0, with the trio of their distribution: the loop survives killed callers there, too
+    shutil.copy(killer.__file__, root.path / "tmp")
+    found = json.loads(root(KILL).stdout)
+    assert found["killed"] >= 3000
+    assert not found["for_ever"], found
     line = "demo: /mnt/ceph cephmon _netdev,nofail 0 0"
     root(f"echo '{line}' >>/etc/fstab; mount -a; cat /mnt/ceph/session/state; umount /mnt/ceph")
     root("mkdir -p /mnt/ceph; mount -t fuse.cephmon demo: /mnt/ceph; cat /mnt/ceph/session/state; umount /mnt/ceph")
