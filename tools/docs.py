@@ -71,8 +71,8 @@ def value(option: Option) -> str:
 
 def sentence(option: Option) -> str:
     extra = []
-    if option.default:
-        extra.append(f"Default: {option.default}.")
+    if default := option.default or option.otherwise:
+        extra.append(f"Default: {default}.")
     if option.aliases:
         extra.append(f"Also spelled {', '.join(option.aliases)}.")
     return f"{option.doc}.  {'  '.join(extra)}".rstrip() if extra else f"{option.doc}."
@@ -107,7 +107,7 @@ def md_options() -> Iterator[str]:
             group = option.group
             yield f"\n## {group}\n\n| option | default | meaning |\n| --- | --- | --- |"
         also = f" (also {', '.join(f'`{alias}`' for alias in option.aliases)})" if option.aliases else ""
-        default = option.default.replace("|", "\\|") or "-"
+        default = (option.default or option.otherwise).replace("|", "\\|") or "-"
         yield f"| `{option.spelled}`{also} | {default} | {option.doc.replace('|', chr(92) + '|')} |"
     yield "\n## Everything else\n"
     yield "What mount(8), fstab and systemd pass (`_netdev`, `nofail`, `noatime`, `user`, `x-*`...) and the options"

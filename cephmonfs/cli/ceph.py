@@ -117,7 +117,7 @@ async def _ask(config: MountConfig, words: list[str], wanted: str | None, out_fi
         if wanted is not None:
             request["format"] = wanted
         reply = await _command(client, request)
-    return _print(reply, wanted, out_file)
+    return _print(reply, words, wanted, out_file)
 
 
 async def _command(client: Client, request: Mapping[str, object]) -> CommandReply:
@@ -127,15 +127,15 @@ async def _command(client: Client, request: Mapping[str, object]) -> CommandRepl
     raise RequestTimeout(f"no monitor answered `{request['prefix']}` within {_ANSWER_S:g} s")
 
 
-def _print(reply: CommandReply, wanted: str | None, out_file: str | None) -> int:
+def _print(reply: CommandReply, words: Sequence[str], wanted: str | None, out_file: str | None) -> int:
     if wanted is not None and wanted.startswith("json") and out_file in (None, "-"):
         print(flush=True)  # as ceph does, even before no answer: readers of old skip a first line
     if reply.result < 0:
         name = errno.errorcode.get(-reply.result, str(-reply.result))
-        print(f"Error {name}: {censored(lines(reply.text))}", file=sys.stderr)
+        print(f"Error {name}: {_without(words, reply.text)}", file=sys.stderr)
         return min(-reply.result, 255)
     if reply.text:
-        print(censored(lines(reply.text)), file=sys.stderr)
+        print(_without(words, reply.text), file=sys.stderr)
     if out_file and out_file != "-":
         with open(out_file, "wb") as file:
             file.write(reply.data)
@@ -143,6 +143,13 @@ def _print(reply: CommandReply, wanted: str | None, out_file: str | None) -> int
     sys.stdout.buffer.write(reply.data)
     sys.stdout.buffer.flush()
     return Exit.OK
+
+
+def _without(words: Sequence[str], text: str) -> str:
+    """Return what a monitor says without what could be a key: it repeats what it was asked."""
+    for word in words:
+        text = text.replace(word, shown(word)) if word else text
+    return censored(lines(text))
 
 
 def _refuse(sentence: str) -> int:

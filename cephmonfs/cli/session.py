@@ -6,12 +6,14 @@ import errno
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
 
 from cephmonfs.config.monaddr import PORT_V1, MsMode
+from cephmonfs.config.options import DEFAULTS
 from cephmonfs.errors import NotPermitted, RequestTimeout, SessionLost
 from cephmonfs.fs.settings import FsSettings
 from cephmonfs.fs.source import Source
@@ -151,17 +153,10 @@ def _advice(tried: Sequence[str], config: MountConfig) -> str:
 
 def fs_settings(config: MountConfig) -> FsSettings:
     """Return what the file system needs to know."""
-    return FsSettings(
-        statfs_timeout=config.statfs_timeout,
-        stale_after=config.stale_after,
-        cmd_timeout=config.cmd_timeout,
-        refresh=config.refresh,
-        uid=config.uid,
-        gid=config.gid,
-        mode=config.mode,
-        config_lines=tuple(config.lines().splitlines()),
-        client_options=client_options(config),
-    )
+    options: dict[str, Any] = {
+        item.name: getattr(config, item.name) for item in fields(FsSettings) if item.name in DEFAULTS
+    }
+    return FsSettings(**options, config_lines=tuple(config.lines().splitlines()), client_options=client_options(config))
 
 
 def client_options(config: MountConfig) -> str:

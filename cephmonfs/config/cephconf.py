@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cephmonfs.config.machine import Machine
     from cephmonfs.model.entity import EntityName
 
-DEFAULT_PATH = "/etc/ceph/ceph.conf"
 _METAVARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from cephmonfs.auth.keyring import Keyring, parse_key, parse_secretfile
-from cephmonfs.config.cephconf import DEFAULT_PATH, CephConf, cluster_name
+from cephmonfs.config.cephconf import CephConf, cluster_name
 from cephmonfs.config.machine import user_exists
 from cephmonfs.config.monaddr import (
     PORT_V2,
@@ -25,21 +25,19 @@ from cephmonfs.config.monaddr import (
     parse_targets,
     targets_for_mode,
 )
-from cephmonfs.config.options import OPTIONS, ParsedOptions, parse_options
+from cephmonfs.config.options import DEFAULTS, OPTIONS, ParsedOptions, parse_options
 from cephmonfs.config.source import Source, parse_fsid, parse_source
 from cephmonfs.config.textfile import decode_text
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityName, EntityType
-from cephmonfs.model.usertext import HIDDEN, shown
+from cephmonfs.model.usertext import HIDDEN, could_be_key, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cephmonfs.config.machine import Machine
     from cephmonfs.model.cryptokey import CryptoKey
-
-T = TypeVar("T")
 
 # systemd's LoadCredential= and SetCredentialEncrypted=: a bare key, or a keyring.
 CREDENTIAL_SECRET: Final = "cephmon.secret"
@@ -110,7 +108,7 @@ class MountConfig:
     @property
     def conf_path(self) -> str:
         """The ceph.conf that was, or would have been, read."""
-        return self.shown.get("conf", DEFAULT_PATH)
+        return self.shown.get("conf", DEFAULTS["conf"])
 
     def effective(self, **changes: Any) -> MountConfig:
         """Return the same with what came out different at the start, so that `lines` tells it."""
@@ -131,6 +129,12 @@ class MountConfig:
         ]
         rows.insert(0, ("source", self.source, "command line"))
         return "".join(f"{name} {shown(value)}  # {shown(origin)}\n" for name, value, origin in rows)
+
+
+# The options that are a field of the same name; the fsid is told by more than the option.
+_AS_GIVEN: Final = tuple(
+    option.name for option in OPTIONS if option.name in {item.name for item in fields(MountConfig)} - {"fsid"}
+)
 
 
 def resolve(
@@ -173,14 +177,15 @@ class _Resolver:
     def run(self) -> MountConfig:
         self.source = parse_source(self.source_text)
         self.options = self._merge()
-        mode = self._get("ms_mode", MsMode.PREFER_SECURE)
+        mode = self._get("ms_mode")
         demo = None
         if self.source.demo:
-            demo = DemoConfig(self._get("demo_mons", 3), self._get("demo_seed", 0))
+            demo = DemoConfig(self._get("demo_mons"), self._get("demo_seed"))
         else:
             for name in ("demo_mons", "demo_seed"):
                 if name in self.options.values:
                     raise ConfigError(f'option "{name}" goes with the source "demo:" only')
+        self._check_for_keys()
         fsid = parse_fsid(self.options.values["fsid"]) if "fsid" in self.options.values else None
         ip = self._ip()
         allow_other, why = self._allow_other()
@@ -205,28 +210,8 @@ class _Resolver:
             self._check_key_type(found)
         entity = found.entity
         values = self.options.values
-        config: dict[str, Any] = {
-            "fs": values.get("fs"),
-            "pool": values.get("pool"),
-            "ms_mode": mode,
-            "key_type": self._get("key_type", "aes"),
-            "ip": ip,
-            "mount_timeout": self._get("mount_timeout", 60.0),
-            "statfs_timeout": self._get("statfs_timeout", 1.0),
-            "stale_after": self._get("stale_after", 60.0),
-            "cmd_timeout": self._get("cmd_timeout", 2.0),
-            "refresh": self._get("refresh", 10.0),
-            "bg": self._get("bg", False),
-            "uid": self._get("uid", 0),
-            "gid": self._get("gid", 0),
-            "mode": self._get("mode", 0o444),
-            "run_as": run_as,
-            "allow_other": allow_other,
-            "auto_unmount": self._get("auto_unmount", True),
-            "show_as_rw": self._get("show_as_rw", False),
-            "log_level": self._get("log_level", "info"),
-            "foreground": self._get("foreground", False),
-        }
+        config: dict[str, Any] = {name: self._get(name) for name in _AS_GIVEN}
+        config |= {"ms_mode": mode, "ip": ip, "run_as": run_as, "allow_other": allow_other}
         origins = {**self.options.origins, "secret": found.origin}
         origins.setdefault("name", "default")
         if why:
@@ -262,8 +247,8 @@ class _Resolver:
 
     # ---- options -------------------------------------------------------------------------------------------------
 
-    def _get(self, name: str, default: T) -> T:
-        return cast("T", self.options.values.get(name, default))
+    def _get(self, name: str) -> Any:
+        return self.options.values.get(name, DEFAULTS[name])
 
     def _merge(self) -> ParsedOptions:
         """Parse the options and let the source have its say; a contradiction is told, not settled."""
@@ -286,6 +271,16 @@ class _Resolver:
         if "secret" in parsed.values and "secretfile" in parsed.values:
             raise ConfigError("secret and secretfile together: give one of them")
         return parsed
+
+    def _check_for_keys(self) -> None:
+        """The cluster tells whether a name that could be a key is one; a mount that is there before would show it."""
+        if not self._get("bg") and self.handed is None:
+            return
+        for name in ("name", "fs", "pool"):
+            if could_be_key(self.options.values.get(name, "")):
+                raise ConfigError(
+                    f"{name}={HIDDEN} could be a key, and would show before the cluster tells: mount without bg"
+                )
 
     def _ip(self) -> str | None:
         text = self.options.values.get("ip")
@@ -332,7 +327,7 @@ class _Resolver:
     # ---- the cluster ---------------------------------------------------------------------------------------------
 
     def _conf_path(self) -> str:
-        return str(self.options.values.get("conf", DEFAULT_PATH))
+        return str(self._get("conf"))
 
     def _cluster(self) -> str:
         return cluster_name(self._conf_path())
@@ -441,7 +436,7 @@ class _Resolver:
         return self._search(asked)
 
     def _check_key_type(self, found: _Key) -> None:
-        wanted = self._get("key_type", "aes")
+        wanted = self._get("key_type")
         if wanted == "aes":
             return
         if found.key is None:

@@ -29,10 +29,18 @@ class Option:
     group: str
     parse: Callable[[str], Any] | None = None
     metavar: str = ""
-    default: str = ""  # as the manual prints it
+    default: str = ""  # as it would be typed; "on" or "off" for a flag
+    otherwise: str = ""  # what the manual says where there is none
     aliases: tuple[str, ...] = ()
     negatable: bool = False  # a flag that also exists as noNAME
     secret: bool = False  # its value never shows
+
+    @property
+    def initial(self) -> Any:
+        """The value of a mount that does not say; None where something else decides."""
+        if self.parse is None:
+            return {"on": True, "off": False}.get(self.default)
+        return self.parse(self.default) if self.default else None
 
     @property
     def spelled(self) -> str:
@@ -147,7 +155,7 @@ OPTIONS: Final = (
         WHERE,
         _text,
         "NAME",
-        "admin if its keyring is found",
+        otherwise="admin if its keyring is found",
         aliases=("id", "ceph.id", "ceph.name"),
     ),
     Option("secret", "the key itself; others may see it for a moment", WHERE, _text, "KEY", secret=True),
@@ -164,7 +172,7 @@ OPTIONS: Final = (
         WHERE,
         _path,
         "FILE",
-        "as ceph.conf says, else in /etc/ceph",
+        otherwise="as ceph.conf says, else in /etc/ceph",
         aliases=("ceph.keyring",),
     ),
     Option("conf", "the ceph.conf to use", WHERE, _path, "FILE", "/etc/ceph/ceph.conf", aliases=("ceph.conf",)),
@@ -174,7 +182,7 @@ OPTIONS: Final = (
         WHERE,
         _text,
         "ADDR[/ADDR...]",
-        "from SOURCE, ceph.conf or DNS",
+        otherwise="from SOURCE, ceph.conf or DNS",
         aliases=("ceph.mon_host",),
     ),
     Option("fsid", "refuse any other cluster", WHERE, _text, "UUID"),
@@ -201,7 +209,7 @@ OPTIONS: Final = (
         SHOWN,
         _text,
         "NAME",
-        "first file system",
+        otherwise="first file system",
         aliases=("mds_namespace", "ceph.client_fs"),
     ),
     Option("pool", "df of one pool, by name or id", SHOWN, _text, "POOL"),
@@ -232,7 +240,7 @@ OPTIONS: Final = (
         "other users than the mounting one may look",
         FILES,
         negatable=True,
-        default="on as root or with user_allow_other",
+        otherwise="on as root or with user_allow_other",
     ),
     Option("auto_unmount", "unmount when the daemon dies", FILES, negatable=True, default="on"),
     Option(
@@ -241,7 +249,7 @@ OPTIONS: Final = (
         DAEMON,
         _text,
         "USER",
-        "nobody when root mounts",
+        otherwise="nobody when root mounts",
     ),
     Option("log_level", ", ".join(LOG_LEVELS), DAEMON, _choice(*LOG_LEVELS), "LEVEL", "info"),
     Option("foreground", "stay in the foreground and log to stderr", DAEMON, default="off"),
@@ -275,6 +283,9 @@ IGNORED: Final = frozenset(_MOUNT_WORDS.split()) | {
 _REFUSED: Final = {
     "key": 'the kernel\'s "key=" is not understood: use secretfile= or keyring=',
 }
+
+
+DEFAULTS: Final[dict[str, Any]] = {option.name: option.initial for option in OPTIONS}
 
 
 def _spellings() -> dict[str, tuple[Option, bool]]:
@@ -395,6 +406,6 @@ def options_help() -> str:
         if option.group != group:
             group = option.group
             lines += ["", f"{group}:"]
-        default = f" [{option.default}]" if option.default else ""
+        default = f" [{text}]" if (text := option.default or option.otherwise) else ""
         lines.append(f"  {option.spelled:<{width}}{option.doc}{default}")
     return "\n".join(lines[1:]) + "\n"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.cli import asking, mount
+from cephmonfs.cli.ceph import _without
 from cephmonfs.cli.main import COMMANDS
 from cephmonfs.cli.main import main as cephmonfs
 from cephmonfs.cli.session import client_options
@@ -102,6 +103,9 @@ def test_an_option_with_a_key(option: Option, how: str, capsys: pytest.CaptureFi
             assert outcome != "refused", config
             assert_silent(config.lines(), spelling)
             assert_silent(client_options(config), spelling)
+            if outcome == "taken":  # and with bg the mount would show it before anybody knows
+                with pytest.raises(ConfigError, match=f"{option.name}=<hidden> could be a key"):
+                    resolve("none", "/mnt", [f"{line},bg"], FakeMachine())
             assert_silent(" ".join((*config.warnings, *config.notices, *config.ignored)), spelling)
         status = mount.main(["none", str(tmp_path), "-f", "-v", "-o", line])
         assert (status != 0) or outcome != "refused"
@@ -207,6 +211,14 @@ def test_an_argument_with_a_key(
     assert status != 0
     assert said.out + said.err
     assert_silent(said.out + said.err, spelling)
+
+
+@pytest.mark.parametrize("how", SPELLINGS)
+def test_what_a_monitor_repeats_of_a_command(how: str) -> None:
+    """A word of the command line comes back in the answer, whole or in parts."""
+    words = ["osd", "pool", "get", SPELLINGS[how], "size"]
+    assert_silent(_without(words, f"unrecognized pool '{SPELLINGS[how]}' (size)"), SPELLINGS[how])
+    assert _without(["osd", "", "rbd"], "unrecognized pool 'rbd'") == "unrecognized pool 'rbd'"
 
 
 @pytest.mark.parametrize("how", SPELLINGS)
