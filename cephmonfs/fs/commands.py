@@ -23,6 +23,7 @@ from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeou
 from cephmonfs.fs.answers import LASTING_S, UNASKED, Answer, Command, Failure
 from cephmonfs.fs.slots import wake_gently
 from cephmonfs.wire import limits
+from cephmonfs.wire.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -199,7 +200,7 @@ class CommandCache:
 
     def _refused(self, command: Command, reply: CommandReply) -> Answer:
         self.results["refused"] += 1
-        text = f"{command}: {reply.text or 'refused'} ({reply.result})"
+        text = f"{command}: {one_line(reply.text) or 'refused'} ({reply.result})"
         before = self.answers.get(command, UNASKED).failure
         if before is None or before.text != text:
             log.info("%s", text)

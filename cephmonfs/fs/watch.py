@@ -110,7 +110,13 @@ class Watch:
             pass  # whoever shows the numbers finds the last ones with their age, or none
 
     def look(self) -> None:
-        """Write down what is new and tell those who wait for it."""
+        """Write down what is new and tell those who wait for it; never raises, or it would end the task that looks."""
+        try:
+            self._look()
+        except Exception:
+            log.exception("a look at what is new failed")
+
+    def _look(self) -> None:
         view = self._views.now()
         events = self._observer.observe(view)
         view.records.capacity.note(view.snapshot.statfs)

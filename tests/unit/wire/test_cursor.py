@@ -43,6 +43,8 @@ READS: list[tuple[str, bytes, Callable[[Cursor], object], object]] = [
     ("utime", b"\x01\0\0\0\x02\0\0\0", Cursor.utime, Utime(1, 2)),
     ("blob", b"\x03\0\0\0abc", Cursor.blob, b"abc"),
     ("text", b"\x03\0\0\0a\xffc", Cursor.text, "a\ufffdc"),
+    ("text with commands", b"\x05\0\0\0a\x1b[2\n", Cursor.text, "a?[2?"),
+    ("lines", b"\x07\0\0\0a\x1b[2\n\tb", Cursor.lines, "a?[2\n\tb"),
     ("raw", b"abc", lambda cur: cur.raw(3), b"abc"),
     ("items", b"\x02\0\0\0\x05\x06", lambda cur: cur.items(Cursor.u8, each=1), (5, 6)),
     ("mapping", b"\x01\0\0\0\x05\x06\0", lambda cur: cur.mapping(Cursor.u8, Cursor.u16, each=3), {5: 6}),
