@@ -87,6 +87,8 @@ def test_all_is_well(any_release: Cluster) -> None:
     assert "client.df may read everything a mount shows" in text
     assert "3 of 3 monitors, leader" in text
     assert re.search(r"ok clock within 0\.\d+ s of the monitors", text), text
+    weak = "note key a key of type aes does not protect against somebody on the path to the monitors" in text
+    assert weak is (any_release.default_key_type == "aes")
     report = json.loads(check(*where, json_too=True).stdout)
     assert report["ok"] is True
     assert report["fsid"] == any_release.fsid

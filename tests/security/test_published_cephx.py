@@ -175,7 +175,7 @@ class _WeakService(Lying):
 @BOTH_KEYS
 async def test_T08_key_types(kind: KeyType) -> None:
     """Both key types work and are named in session/tickets; a type-1 session key for a type-2 key is refused; tickets
-    are opaque bytes; `key_type=aes256k` takes neither key nor ticket of type 1."""
+    are opaque bytes; `key_type=aes256k` takes neither key nor ticket of type 1.  Forged tickets: `test_forgery.py`."""
     settings = DemoSettings(mons=2, key_type=kind)
     async with attacked(settings=settings) as attack:
         await attack.opened()
@@ -281,7 +281,7 @@ class _LongKey(Lying):
     def _tickets(self, enc: Encoder, key: CryptoKey, tickets: list, old: CryptoKey | None, now: float) -> None:  # type: ignore[type-arg]
         inner = Encoder().u8(1).u16(2).utime(utime_of(0)).u16(4096).raw(bytes(4096)).utime(utime_of(60))
         sealed = seal(key, Usage.TICKET_SESSION_KEY, bytes(inner), self._server.random)
-        enc.u8(1).u32(1).u32(EntityType.AUTH).u8(1).blob(sealed).boolean(False)
+        enc.u8(1).u32(1).u32(tickets[0][0]).u8(1).blob(sealed).boolean(False)
         enc.blob(bytes(Encoder().u8(1).u64(1).blob(b"ticket")))
 
 

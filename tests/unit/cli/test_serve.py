@@ -18,8 +18,12 @@ from cephmonfs.cli import serve, session
 from cephmonfs.cli.mountpoint import mounts, set_path, top_mount
 from cephmonfs.config.monaddr import MsMode
 from cephmonfs.config.mountconfig import MountConfig, resolve
+from cephmonfs.fs.logring import LogRing
+from cephmonfs.model.cryptokey import SECRET_BYTES, CryptoKey, KeyType
 from cephmonfs.mon.snapshot import State
-from tests.unit.cli.pretended import FSID, snapshot
+from cephmonfs.wire.crypto import Secret
+from cephmonfs.wire.cursor import Utime
+from tests.unit.cli.pretended import FSID, parts, snapshot
 from tests.unit.config.machine import KEY, FakeMachine
 
 PROGRAM = [sys.executable, "-m", "tests.unit.cli.pretended"]
@@ -86,6 +90,19 @@ def test_c_code_that_prints_to_stderr_is_heard(capfd: pytest.CaptureFixture[str]
         os.write(2, b"fusermount3: no\n")
         assert said() == "fusermount3: no\n"
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", list(KeyType), ids=lambda kind: kind.name.lower())
+async def test_the_log_says_once_what_an_aes_key_does_not_do(
+    kind: KeyType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the log of every mount, the demo included: its key is known only when its monitors are."""
+    monkeypatch.setenv("PRETEND", "config")  # it ends at once
+    key = CryptoKey(kind, Utime(1, 0), Secret(bytes(SECRET_BYTES[kind])))
+    with caplog.at_level("INFO", "cephmonfs"), pytest.raises(BaseExceptionGroup):
+        await serve.serve(config(key=key), lambda *_: None, parts(), LogRing())  # type: ignore[arg-type]
+    said = [record.message for record in caplog.records if "CVE-2025-30156" in record.message]
+    assert said == ([key.weakness] if kind is KeyType.AES else [])
 
 
 # ---- real mounts ----------------------------------------------------------------------------------------------------
