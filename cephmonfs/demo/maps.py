@@ -49,13 +49,14 @@ def monmap(cluster: DemoCluster, kind: KeyType) -> MonMap:
     aes256k = kind is KeyType.AES256K
     ciphers = AuthCiphers(1, KeyType.AES256K, (KeyType.AES256K,), KeyType.AES256K) if aes256k else AuthCiphers()
     mons = zip(cluster.names, cluster.addrs, strict=True)
+    added = stamp if aes256k else None  # the map's version has it or not
     return MonMap(
         version=10 if aes256k else 9,
         fsid=cluster.fsid,
         epoch=Epoch(1),
         last_changed=stamp,
         created=stamp,
-        mons=tuple(MonInfo(name, AddrVec((addr,))) for name, addr in mons),
+        mons=tuple(MonInfo(name, AddrVec((addr,)), time_added=added) for name, addr in mons),
         persistent_features=_PERSISTENT,
         min_mon_release=RELEASE,
         auth_ciphers=ciphers,

@@ -184,7 +184,7 @@ class EntityAddr:
             case 4:
                 return str(ipaddress.IPv4Address(self.sockaddr[4:8]))
             case 6:
-                return str(ipaddress.IPv6Address(self.sockaddr[8:24]))
+                return _ipv6_text(self.sockaddr[8:24])
             case _:
                 return ""
 
@@ -226,6 +226,16 @@ class EntityAddr:
         if self.type == AddrType.ANY:
             return self.legacy_str
         return f"{self.type_name}:{self.legacy_str}"
+
+
+def _ipv6_text(raw: bytes) -> str:
+    """Return what inet_ntop(3) makes of an IPv6 address: one that holds an IPv4 address shows it as such."""
+    ip = ipaddress.IPv6Address(raw)
+    if ip.ipv4_mapped is not None:
+        return f"::ffff:{ip.ipv4_mapped}"
+    if not any(raw[:12]) and any(raw[12:14]):
+        return f"::{ipaddress.IPv4Address(raw[12:])}"
+    return str(ip)
 
 
 BLANK_ADDR: Final = EntityAddr(AddrType.NONE, 0, b"")
@@ -272,4 +282,4 @@ class AddrVec:
     def __str__(self) -> str:
         if len(self.addrs) == 1:
             return str(self.addrs[0])
-        return f"[{','.join(map(str, self.addrs))}]" if self.addrs else "-"
+        return f"[{','.join(map(str, self.addrs))}]" if self.addrs else ""

@@ -30,7 +30,7 @@ class MgrMap:
     """Which manager is active, and which stand by.
 
     Wire: ENCODE_START v14 { le32 epoch, addresses, le64 gid, bool available, string name,
-    map<le64 gid, standby>, set<string> modules, v6 map<string, string> services, ... }.
+    map<le64 gid, standby>, v2 set<string> modules, v6 map<string, string> services, ... }.
     The rest is lists of modules with all their options, tens of KiB that nobody here asks for.
     """
 
@@ -54,7 +54,7 @@ class MgrMap:
             available=body.boolean(),
             active_name=body.text(),
             standbys=tuple(body.mapping(Cursor.u64, _decode_standby, each=8 + 6).items()),
-            modules=body.items(Cursor.text, each=4),
+            modules=body.items(Cursor.text, each=4) if v >= 2 else (),
             services=tuple(body.mapping(Cursor.text, Cursor.text, each=8).items()) if v >= 6 else (),
         )
 

@@ -38,7 +38,7 @@ class MonInfo:
     priority: int = 0
     weight: int = 0
     crush_location: tuple[tuple[str, str], ...] = ()
-    time_added: Utime = _NEVER
+    time_added: Utime | None = None  # None: sent by a release that did not have it
 
     @classmethod
     def decode(cls, cur: Cursor) -> MonInfo:
@@ -50,7 +50,7 @@ class MonInfo:
             priority=body.u16() if v >= 2 else 0,
             weight=body.u16() if v >= 4 else 0,
             crush_location=tuple(body.mapping(Cursor.text, Cursor.text, each=8).items()) if v >= 5 else (),
-            time_added=body.utime() if v >= 6 else _NEVER,
+            time_added=body.utime() if v >= 6 else None,
         )
 
     def encode(self, enc: Encoder, v: int, newest: int, *, addr2: bool = True) -> None:
@@ -70,7 +70,7 @@ class MonInfo:
                 for key, value in self.crush_location:
                     enc.text(key).text(value)
             if newest >= 6:
-                enc.utime(self.time_added)
+                enc.utime(self.time_added or _NEVER)
 
 
 def _encode_addr(enc: Encoder, addr: EntityAddr, *, addr2: bool) -> None:

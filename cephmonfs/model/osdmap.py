@@ -42,7 +42,7 @@ WEIGHT_IN: Final = 0x10000  # 1.0
 POOL_REPLICATED: Final = 1
 POOL_ERASURE: Final = 3
 
-_FLAG_NAMES: Final = {
+_FLAG_NAMES: Final = {  # in the order of OSDMap::get_flag_string()
     0: "nearfull",
     1: "full",
     2: "pauserd",
@@ -53,18 +53,18 @@ _FLAG_NAMES: Final = {
     7: "noout",
     8: "noin",
     9: "nobackfill",
+    14: "norebalance",
     10: "norecover",
     11: "noscrub",
     12: "nodeep-scrub",
     13: "notieragent",
-    14: "norebalance",
+    21: "nosnaptrim",
     15: "sortbitwise",
     16: "require_jewel_osds",
     17: "require_kraken_osds",
     18: "require_luminous_osds",
     19: "recovery_deletes",
     20: "purged_snapdirs",
-    21: "nosnaptrim",
     22: "pglog_hardlimit",
     23: "noautoscale",
 }
@@ -91,10 +91,6 @@ _POOL_FLAG_NAMES: Final = {
     18: "crimson",
     19: "ec_optimizations",
 }
-
-
-def _bit_names(mask: int, known: Mapping[int, str]) -> tuple[str, ...]:
-    return tuple(known.get(bit, f"bit{bit}") for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +250,9 @@ class Pool:
 
     @property
     def flag_names(self) -> tuple[str, ...]:
-        """Names of the flags, lowest bit first."""
-        return _bit_names(self.flags, _POOL_FLAG_NAMES)
+        """Names of the flags, lowest bit first, as pg_pool_t::get_flags_string() has them."""
+        bits = (bit for bit in range(self.flags.bit_length()) if self.flags >> bit & 1)
+        return tuple(_POOL_FLAG_NAMES.get(bit, "???") for bit in bits)
 
 
 def _decode_compression(cur: Cursor) -> str:
@@ -408,8 +405,8 @@ class OSDMap:
 
     @property
     def flag_names(self) -> tuple[str, ...]:
-        """Names of the flags, lowest bit first, as `ceph osd dump` lists them."""
-        return _bit_names(self.flags, _FLAG_NAMES)
+        """Names of the flags in the order of `ceph osd dump`, which is silent about those it does not know."""
+        return tuple(name for bit, name in _FLAG_NAMES.items() if self.flags >> bit & 1)
 
     @property
     def num_osds(self) -> int:

@@ -40,3 +40,9 @@ def names(pattern: str) -> list[tuple[str, str]]:
     """(release, file name) of all vectors that match a glob."""
     paths = sorted(DIRECTORY.glob(f"*-*/{pattern}"))
     return [(path.parent.name, path.name) for path in paths]
+
+
+def printed(pattern: str) -> list[tuple[str, str]]:
+    """(release, name without its ending) of all maps that were put into a store to see how they print."""
+    paths = sorted(DIRECTORY.glob(f"*-*/printed/{pattern}.bin"))
+    return [(path.parent.parent.name, f"printed/{path.stem}") for path in paths]

@@ -29,7 +29,7 @@ from cephmonfs.model.osdmap import POOL_ERASURE, POOL_REPLICATED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cephmonfs.model.entity import AddrVec
+    from cephmonfs.model.entity import AddrVec, EntityAddr
     from cephmonfs.model.mdsmap import CompatSet, MdsInfo, MDSMap
     from cephmonfs.model.monmap import MonMap
     from cephmonfs.model.osdmap import OSDMap, Pool
@@ -42,6 +42,16 @@ class Release(IntEnum):
     """Ceph's releases by number."""
 
     UNKNOWN = 0
+    ARGONAUT = 1
+    BOBTAIL = 2
+    CUTTLEFISH = 3
+    DUMPLING = 4
+    EMPEROR = 5
+    FIREFLY = 6
+    GIANT = 7
+    HAMMER = 8
+    INFERNALIS = 9
+    JEWEL = 10
     KRAKEN = 11
     LUMINOUS = 12
     MIMIC = 13
@@ -62,21 +72,22 @@ def release_name(number: int) -> str:
         return "unknown"
 
 
-_MON_FEATURES: Final = {
-    0: "kraken",
-    1: "luminous",
-    2: "mimic",
-    3: "osdmap-prune",
-    4: "nautilus",
-    5: "octopus",
-    6: "pacific",
-    7: "elector-pinging",
-    8: "quincy",
-    9: "reef",
-    10: "squid",
-    11: "tentacle",
-    31: "cephx_auth_aes256k",
-    32: "nvmeof_beacon_diff",
+_MON_FEATURES: Final = {  # bit: the first release that has a name for it, the name
+    0: (Release.KRAKEN, "kraken"),
+    1: (Release.LUMINOUS, "luminous"),
+    2: (Release.MIMIC, "mimic"),
+    3: (Release.MIMIC, "osdmap-prune"),
+    4: (Release.NAUTILUS, "nautilus"),
+    5: (Release.OCTOPUS, "octopus"),
+    6: (Release.PACIFIC, "pacific"),
+    7: (Release.PACIFIC, "elector-pinging"),
+    8: (Release.QUINCY, "quincy"),
+    9: (Release.REEF, "reef"),
+    10: (Release.SQUID, "squid"),
+    11: (Release.TENTACLE, "tentacle"),
+    31: (Release.TENTACLE, "cephx_auth_aes256k"),
+    32: (Release.TENTACLE, "nvmeof_beacon_diff"),
+    63: (Release.KRAKEN, "reserved"),
 }
 
 _CIPHERS: Final = {0: "none", 1: "aes", 2: "aes256k"}
@@ -114,8 +125,14 @@ _MDSMAP_FLAGS: Final = (
 )
 _MDS_FROZEN: Final = 1 << 0
 
+# versions of the MonMap, by what they brought
+_V_STRATEGY: Final = 8
+_V_STRETCH: Final = 9
+_V_CIPHERS: Final = 10
+
 # versions of the MDSMap's second half, by the first release that sends them
-_EV_PACIFIC: Final = 15
+_EV_OCTOPUS: Final = 15
+_EV_PACIFIC: Final = 16
 _EV_REEF: Final = 17
 _EV_XATTR: Final = 18
 _EV_TENTACLE: Final = 19
@@ -123,10 +140,10 @@ _EV_TENTACLE: Final = 19
 _TEN_YEARS_S: Final = 10 * 365 * 24 * 3600
 
 
-def _time(stamp: Utime, *, old: bool = False, zone: str = "+0000", dot: str = ".") -> str:
-    """utime_t as Ceph prints it: before Octopus without a zone, and what is no date as seconds."""
+def _time(stamp: Utime, *, old: bool = False, zone: str = "+0000", dot: str = ".", always: bool = False) -> str:
+    """utime_t as Ceph prints it: before Octopus without a zone, and what is no date as seconds unless `always`."""
     micros = f"{stamp.nsec // 1000:06}"
-    if stamp.sec < _TEN_YEARS_S:
+    if stamp.sec < _TEN_YEARS_S and not always:
         return f"{stamp.sec}.{micros}"
     when = datetime.fromtimestamp(stamp.sec, UTC)
     return f"{when:%Y-%m-%d %H:%M:%S}.{micros}" if old else f"{when:%Y-%m-%dT%H:%M:%S}{dot}{micros}{zone}"
@@ -145,10 +162,28 @@ def _dump(tree: Json) -> str:
     return json.dumps(tree, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
-def _addrvec(addrs: AddrVec) -> Json:
+def _signed(number: int) -> int:
+    """An le64 that Ceph prints as a signed number."""
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _hostport(addr: EntityAddr, *, old: bool) -> str:
+    """Address and port; Nautilus has no words for a blank address."""
+    return ":" if old and not addr.family else addr.hostport
+
+
+def _addrvec(addrs: AddrVec, *, old: bool) -> Json:
     return {
-        "addrvec": [{"type": addr.type_name, "addr": addr.hostport, "nonce": addr.nonce} for addr in addrs.addrs],
+        "addrvec": [
+            {"type": addr.type_name, "addr": _hostport(addr, old=old), "nonce": addr.nonce} for addr in addrs.addrs
+        ],
     }
+
+
+def _legacy(addrs: AddrVec, *, old: bool) -> str:
+    """The one address that fields of before Nautilus have."""
+    addr = addrs.legacy_or_front
+    return f"{_hostport(addr, old=old)}/{addr.nonce}"
 
 
 # --- monmap ----------------------------------------------------------------------------------------------------------
@@ -156,17 +191,16 @@ def _addrvec(addrs: AddrVec) -> Json:
 
 def monmap_release(m: MonMap) -> int:
     """Return the release whose monitors made this map, as far as the map tells."""
-    if m.version >= 10:
+    if m.version >= _V_CIPHERS:
         return max(m.min_mon_release, Release.TENTACLE)
-    if m.version >= 9:
+    if m.version >= _V_STRATEGY:
         return max(m.min_mon_release, Release.PACIFIC)
     return m.min_mon_release or Release.NAUTILUS
 
 
-def monmap_text(m: MonMap, release: int | None = None) -> str:
+def monmap_text(m: MonMap) -> str:
     """What `ceph mon dump` prints."""
-    release = release or monmap_release(m)
-    old = release < Release.OCTOPUS
+    old = monmap_release(m) < Release.OCTOPUS
     lines = [
         f"epoch {m.epoch}",
         f"fsid {m.fsid}",
@@ -174,7 +208,7 @@ def monmap_text(m: MonMap, release: int | None = None) -> str:
         f"created {_time(m.created, old=old)}",
         f"min_mon_release {m.min_mon_release} ({release_name(m.min_mon_release)})",
     ]
-    if not old:
+    if m.version >= _V_STRATEGY:
         lines.append(f"election_strategy: {m.strategy}")
         if m.stretch_mode:
             lines += ["stretch_mode_enabled 1", f"tiebreaker_mon {m.tiebreaker}"]
@@ -183,7 +217,7 @@ def monmap_text(m: MonMap, release: int | None = None) -> str:
     for rank, mon in enumerate(m.mons):
         where = f"; crush_location {_pairs(mon.crush_location)}" if mon.crush_location else ""
         lines.append(f"{rank}: {mon.addrs} mon.{mon.name}{where}")
-    if m.version >= 10:
+    if m.version >= _V_CIPHERS:
         auth = m.auth_ciphers
         lines += [
             f"auth_epoch {auth.epoch}",
@@ -194,13 +228,13 @@ def monmap_text(m: MonMap, release: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def monmap_json(m: MonMap, release: int | None = None, quorum: Sequence[int] | None = None) -> str:
+def monmap_json(m: MonMap, quorum: Sequence[int] | None = None) -> str:
     """What `ceph mon dump -f json` prints; without `quorum` where that is not known."""
-    release = release or monmap_release(m)
+    release = monmap_release(m)
     old = release < Release.OCTOPUS
     colon = "" if release >= Release.SQUID else ": "  # before, two of the keys end with it
     tree: Json = {"epoch": m.epoch}
-    if m.version >= 10:
+    if m.version >= _V_CIPHERS:
         auth = m.auth_ciphers
         tree["auth_epoch"] = auth.epoch
         tree["auth_service_cipher"] = _cipher_json(auth.service)
@@ -211,15 +245,16 @@ def monmap_json(m: MonMap, release: int | None = None, quorum: Sequence[int] | N
     tree["created"] = _time(m.created, old=old, zone="Z")
     tree["min_mon_release"] = m.min_mon_release
     tree["min_mon_release_name"] = release_name(m.min_mon_release)
-    if not old:
+    if m.version >= _V_STRATEGY:
         tree["election_strategy"] = m.strategy
         tree[f"disallowed_leaders{colon}"] = _commas(m.disallowed_leaders)
-        tree["stretch_mode"] = m.stretch_mode
-        tree["tiebreaker_mon"] = m.tiebreaker
+        if m.version >= _V_STRETCH:
+            tree["stretch_mode"] = m.stretch_mode
+            tree["tiebreaker_mon"] = m.tiebreaker
         tree[f"removed_ranks{colon}"] = _commas(m.removed_ranks)
     tree["features"] = {
-        "persistent": _mon_features(m.persistent_features),
-        "optional": _mon_features(m.optional_features),
+        "persistent": _mon_features(m.persistent_features, release),
+        "optional": _mon_features(m.optional_features, release),
     }
     tree["mons"] = [_mon_json(m, rank, release) for rank in range(len(m.mons))]
     if quorum is not None:
@@ -228,32 +263,34 @@ def monmap_json(m: MonMap, release: int | None = None, quorum: Sequence[int] | N
 
 
 def _mon_json(m: MonMap, rank: int, release: int) -> Json:
-    mon = m.mons[rank]
-    legacy = mon.addrs.legacy_or_front.legacy_str
+    mon, old = m.mons[rank], release < Release.OCTOPUS
+    legacy = _legacy(mon.addrs, old=old)
     tree: Json = {
         "rank": rank,
         "name": mon.name,
-        "public_addrs": _addrvec(mon.addrs),
+        "public_addrs": _addrvec(mon.addrs, old=old),
         "addr": legacy,
         "public_addr": legacy,
     }
-    if release < Release.OCTOPUS:
+    if old:
         return tree
     tree |= {"priority": mon.priority, "weight": mon.weight}
-    if release >= Release.TENTACLE:
-        tree["time_added"] = _time(mon.time_added, dot=":")
+    if mon.time_added is not None:
+        tree["time_added"] = _time(mon.time_added, dot=":", always=True)
         tree["crush_location"] = [{"key": key, "val": value} for key, value in mon.crush_location]
-    else:
+    elif m.version >= _V_STRATEGY:
         tree["crush_location"] = _pairs(mon.crush_location)
     return tree
 
 
-def _mon_features(mask: int) -> list[str]:
-    return [_MON_FEATURES.get(bit, "unknown") for bit in range(mask.bit_length()) if mask >> bit & 1]
+def _mon_features(mask: int, release: int) -> list[str]:
+    """Names of the features, "unknown" for what came after that release."""
+    bits = [_MON_FEATURES.get(bit, (0, "unknown")) for bit in range(mask.bit_length()) if mask >> bit & 1]
+    return [name if first <= release else "unknown" for first, name in bits]
 
 
 def _cipher(number: int) -> str:
-    return _CIPHERS.get(number, "unknown")
+    return _CIPHERS.get(number, "???")
 
 
 def _cipher_json(number: int) -> Json:
@@ -265,7 +302,7 @@ def _cipher_json(number: int) -> Json:
 
 def mdsmap_text(m: MDSMap) -> str:
     """A line `epoch N`, then what `ceph fs dump` prints of a file system."""
-    old = m.ev < _EV_PACIFIC
+    old = m.ev < _EV_OCTOPUS
     tail = m.tail or MdsMapTail()
     rows: list[tuple[str, object]] = [
         ("fs_name", m.fs_name),
@@ -281,7 +318,7 @@ def mdsmap_text(m: MDSMap) -> str:
     ]
     if m.ev >= _EV_XATTR:
         rows.append(("max_xattr_size", tail.max_xattr_size))
-    if old:
+    if m.ev < _EV_PACIFIC:
         rows.append(("min_compat_client", _min_compat_client(m)))
     else:
         rows.append(("required_client_features", _pairs(_client_features(m))))
@@ -308,32 +345,31 @@ def mdsmap_text(m: MDSMap) -> str:
     lines = [f"epoch {m.epoch}", *(f"{key}\t{value}" for key, value in rows)]
     # by rank; a daemon without an incarnation (one that replays for another) comes last
     infos = sorted(m.infos, key=lambda info: (info.rank, info.incarnation == 0, info.incarnation, info.gid))
-    lines += [_mds_text(m, info, old=old) for info in infos]
+    lines += [_mds_text(info, old=old) for info in infos]
     return "\n".join(lines) + "\n"
 
 
-def _mds_text(m: MDSMap, info: MdsInfo, *, old: bool) -> str:
+def _mds_text(info: MdsInfo, *, old: bool) -> str:
     text = f"[mds.{info.name}{{{info.rank}:{info.gid}}} state {state_name(info.state)} seq {info.state_seq}"
     if info.laggy_since.sec or info.laggy_since.nsec:
         text += f" laggy since {_time(info.laggy_since, old=old)}"
     if info.export_targets:
         text += f" export targets {_commas(info.export_targets)}"
-    if old:
-        return f"{text} addr {info.addrs}]"
     if info.flags & _MDS_FROZEN:
         text += " frozen"
-    if info.join_fscid != NO_FSCID:
+    if not old and info.join_fscid != NO_FSCID:
         text += f" join_fscid={info.join_fscid}"
-    return f"{text} addr {info.addrs} compat {(info.compat or m.compat).brief}]"
+    text += f" addr {info.addrs}"
+    return f"{text}]" if info.compat is None else f"{text} compat {info.compat.brief}]"
 
 
-def mdsmap_json(m: MDSMap, _release: int | None = None) -> str:
+def mdsmap_json(m: MDSMap) -> str:
     """What `ceph fs dump -f json` has under `mdsmap`; the map's own version tells the release."""
     return _dump(_mdsmap_tree(m))
 
 
 def _mdsmap_tree(m: MDSMap) -> Json:
-    old = m.ev < _EV_PACIFIC
+    old = m.ev < _EV_OCTOPUS
     tail = m.tail or MdsMapTail()
     tree: Json = {"epoch": m.epoch, "flags": m.flags}
     if m.ev >= _EV_REEF:
@@ -351,24 +387,24 @@ def _mdsmap_tree(m: MDSMap) -> Json:
         "session_timeout": m.session_timeout,
         "session_autoclose": m.session_autoclose,
     }
-    if old:
+    if m.ev < _EV_PACIFIC:
         tree["min_compat_client"] = _min_compat_client(m)
     else:
         tree["required_client_features"] = {f"feature_{bit}": name for bit, name in _client_features(m)}
-    tree["max_file_size"] = m.max_file_size
+    tree["max_file_size"] = _signed(m.max_file_size)
     if m.ev >= _EV_XATTR:
-        tree["max_xattr_size"] = tail.max_xattr_size
+        tree["max_xattr_size"] = _signed(tail.max_xattr_size)
     tree |= {
         "last_failure": m.last_failure,
         "last_failure_osd_epoch": m.last_failure_osd_epoch,
         "compat": _compat_json(m.compat),
         "max_mds": m.max_mds,
         "in": list(m.in_ranks),
-        "up": {f"mds_{rank}": gid for rank, gid in m.up},
+        "up": {f"mds_{rank}": _signed(gid) for rank, gid in m.up},
         "failed": list(m.failed),
         "damaged": list(m.damaged),
         "stopped": list(m.stopped),
-        "info": {f"gid_{info.gid}": _mds_json(m, info, old=old) for info in m.infos},
+        "info": {f"gid_{info.gid}": _mds_json(info, old=old) for info in m.infos},
         "data_pools": list(m.data_pools),
         "metadata_pool": m.metadata_pool,
         "enabled": m.enabled,
@@ -383,7 +419,7 @@ def _mdsmap_tree(m: MDSMap) -> Json:
     return tree
 
 
-def _mds_json(m: MDSMap, info: MdsInfo, *, old: bool) -> Json:
+def _mds_json(info: MdsInfo, *, old: bool) -> Json:
     tree: Json = {
         "gid": info.gid,
         "name": info.name,
@@ -391,16 +427,16 @@ def _mds_json(m: MDSMap, info: MdsInfo, *, old: bool) -> Json:
         "incarnation": info.incarnation,
         "state": state_name(info.state),
         "state_seq": info.state_seq,
-        "addr": info.addrs.legacy_or_front.legacy_str,
-        "addrs": _addrvec(info.addrs),
+        "addr": _legacy(info.addrs, old=old),
+        "addrs": _addrvec(info.addrs, old=old),
     }
     if not old:
         tree["join_fscid"] = info.join_fscid
     if info.laggy_since.sec or info.laggy_since.nsec:
         tree["laggy_since"] = _time(info.laggy_since, old=old)
     tree |= {"export_targets": list(info.export_targets), "features": info.features, "flags": info.flags}
-    if not old:
-        tree["compat"] = _compat_json(info.compat or m.compat)
+    if info.compat is not None:
+        tree["compat"] = _compat_json(info.compat)
     return tree
 
 
@@ -416,19 +452,21 @@ def _flag_words(flags: int) -> str:
 
 
 def _client_features(m: MDSMap) -> list[tuple[int, str]]:
-    """Those that have a name; Ceph, too, is silent about others."""
-    return [(bit, name) for bit, name in enumerate(_CLIENT_FEATURES) if m.required_client_features >> bit & 1]
+    """Those that have a name in that release; Ceph, too, is silent about others."""
+    known = 19 if m.ev < _EV_REEF else 22 if m.ev < _EV_TENTACLE else len(_CLIENT_FEATURES)
+    return [(bit, name) for bit, name in enumerate(_CLIENT_FEATURES[:known]) if m.required_client_features >> bit & 1]
 
 
 def _min_compat_client(m: MDSMap) -> str:
-    if m.min_compat_client >= 0x80:  # a signed byte
-        return f"{m.min_compat_client - 0x100} (unspecified)"
+    if m.min_compat_client >= 0x80:  # a signed byte: nobody has said
+        return "-1 (unspecified)" if m.ev < _EV_OCTOPUS else "0 (unknown)"
     return f"{m.min_compat_client} ({release_name(m.min_compat_client)})"
 
 
 # --- osdmap: a summary -----------------------------------------------------------------------------------------------
 
 _POOL_TYPES: Final = {POOL_REPLICATED: "replicated", POOL_ERASURE: "erasure"}
+_NO_NAME: Final = "<unknown>"  # of a pool that the map does not name
 _AUTOSCALE_MODES: Final = {0: "off", 1: "warn", 2: "on"}
 
 
@@ -452,7 +490,7 @@ def osdmap_text(m: OSDMap, release: int | None = None) -> str:
         f"num_in_osds {m.num_in_osds}",
         f"num_pools {len(m.pools)}",
     ]
-    lines += [_pool_text(id, m.pool_names.get(id, ""), pool) for id, pool in m.pools.items()]
+    lines += [_pool_text(id, m.pool_names.get(id, _NO_NAME), pool) for id, pool in m.pools.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -488,7 +526,7 @@ def osdmap_json(m: OSDMap, release: int | None = None) -> str:
             "num_osds": m.num_osds,
             "num_up_osds": m.num_up_osds,
             "num_in_osds": m.num_in_osds,
-            "pools": [_pool_json(id, m.pool_names.get(id, ""), pool, old=old) for id, pool in m.pools.items()],
+            "pools": [_pool_json(id, m.pool_names.get(id, _NO_NAME), pool, old=old) for id, pool in m.pools.items()],
         }
     )
 

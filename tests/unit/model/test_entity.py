@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from cephmonfs.errors import DecodeError
@@ -131,7 +133,24 @@ def test_choosing_from_an_addrvec() -> None:
 def test_an_addrvec_prints_as_ceph_does() -> None:
     assert str(AddrVec((V2, V1))) == "[v2:127.0.0.1:41300/0,v1:127.0.0.1:41301/0]"
     assert str(AddrVec((V6,))) == "v2:[2001:db8::1]:3300/7"
-    assert str(AddrVec(())) == "-"
+    assert str(AddrVec(())) == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("::ffff:10.0.0.3", "::ffff:10.0.0.3"),
+        ("::10.0.0.3", "::10.0.0.3"),
+        ("::1", "::1"),
+        ("::", "::"),
+        ("::2:1", "::0.2.0.1"),
+        ("2001:db8:0:1::", "2001:db8:0:1::"),
+    ],
+)
+def test_ipv6_is_written_as_inet_ntop_does(host: str, shown: str) -> None:
+    addr = EntityAddr.of(host, 1, AddrType.MSGR2)
+    assert addr.host == shown == socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
+    assert EntityAddr.of(addr.host, 1, AddrType.MSGR2) == addr
 
 
 @pytest.mark.parametrize(

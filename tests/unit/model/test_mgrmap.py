@@ -10,7 +10,7 @@ from cephmonfs.errors import DecodeError
 from cephmonfs.model.mgrmap import MgrMap
 from cephmonfs.wire.cursor import Cursor
 from tests.unit.model.support import decode_all, encoded
-from tests.vectors import load, load_json, names
+from tests.vectors import DIRECTORY, load, load_json, names
 
 VECTORS = names("*mgrmap-*message-front.bin")
 
@@ -39,3 +39,9 @@ def test_a_map_comes_back(release: str, name: str) -> None:
     m = MgrMap.decode(Cursor(load(release, name)))
     m = replace(m, standbys=((5, "y"),), services=(("prometheus", "http://[::1]:9283/"),))
     assert decode_all(MgrMap.decode, encoded(m)) == m
+
+
+def test_the_first_version() -> None:
+    """That of Kraken has no modules."""
+    m = decode_all(MgrMap.decode, (DIRECTORY / "others" / "kraken-MgrMap-306eb734.bin").read_bytes())
+    assert (m.epoch, m.available, m.active_name, m.modules, m.services) == (1, False, "", (), ())

@@ -134,7 +134,7 @@ def test_a_map_for_newer_decoders_is_refused() -> None:
 
 
 def test_what_a_newer_version_adds_is_skipped() -> None:
-    m = make(mons=(MonInfo("a", AddrVec((v2("10.0.0.1"),))),), version=10)
+    m = make(mons=(MonInfo("a", AddrVec((v2("10.0.0.1"),)), time_added=Utime(0, 0)),), version=10)
     data = bytearray(encode(m) + b"more")
     data[0] = 11
     data[2:6] = (len(data) - 6).to_bytes(4, "little")
