@@ -12,8 +12,7 @@ import errno
 import os
 import shlex
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -22,7 +21,8 @@ from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.session import first_of, timeout_sentence
 from cephmonfs.config.monaddr import parse_targets
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout
-from cephmonfs.model import descriptions
+from cephmonfs.model.descriptions import parse_descriptions
+from cephmonfs.model.signature import NoSuchCommandError, WrongArgumentError, find_command
 from cephmonfs.model.usertext import censored, shown
 from cephmonfs.wire import limits
 from cephmonfs.wire.text import lines, one_line
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from cephmonfs.cli.session import Client
     from cephmonfs.config.mountconfig import MountConfig
+    from cephmonfs.model.descriptions import CommandDescription
+    from cephmonfs.model.signature import Request
     from cephmonfs.mon.snapshot import CommandReply
 
 PROGRAM: Final = "ceph"
@@ -59,22 +61,24 @@ def _parser() -> argparse.ArgumentParser:
     arguments.add_argument("--connect-timeout", metavar="SECONDS", type=float, help="wait for a session")
     arguments.add_argument("-s", "--status", action="store_true", help="the command status")
     arguments.add_argument("-v", "--version", action="store_true", help="the cluster's version")
+    arguments.add_argument("--verbose", "--concise", action="store_true", help=argparse.SUPPRESS)
     return arguments
 
 
 def _main(argv: Sequence[str]) -> int:
     try:
-        given, words = _parser().parse_known_args([*shlex.split(os.environ.get("CEPH_ARGS", "")), *argv])
+        given, words = _parser().parse_known_args([*argv, *os.environ.get("CEPH_ARGS", "").split()])
     except ConfigError as exc:
         say(PROGRAM, str(exc))
         return _USAGE
-    words = [word for word in words if word != "--"]
+    if "--" in words:
+        words.remove("--")
     if given.status:
-        words = ["status"]
+        words = ["status", *words]
     elif given.version:
         words = ["version"]
     if not words:
-        return _refuse("no command: it has no interactive mode")
+        return _refuse("no command: it has no interactive mode", None, None)
     config = _configure(given)
     try:
         return run_trio(_ask, config, words, given.format, given.out_file)
@@ -112,8 +116,8 @@ async def _ask(config: MountConfig, words: list[str], wanted: str | None, out_fi
         answer = await _command(client, {"prefix": "get_command_descriptions", "format": "json"})
         try:
             request = find(parse_descriptions(answer.data), words)
-        except NoSuchCommandError as exc:
-            return _refuse(str(exc))
+        except RefusedError as exc:
+            return _refuse(str(exc), wanted, out_file)
         if wanted is not None:
             request["format"] = wanted
         reply = await _command(client, request)
@@ -127,9 +131,14 @@ async def _command(client: Client, request: Mapping[str, object]) -> CommandRepl
     raise RequestTimeout(f"no monitor answered `{request['prefix']}` within {_ANSWER_S:g} s")
 
 
+def _begin(wanted: str | None, out_file: str | None) -> None:
+    """Print an empty line before JSON, as `ceph` does even before no answer: readers of old skip a first line."""
+    if wanted is not None and wanted.startswith("json") and out_file is None:
+        print(flush=True)
+
+
 def _print(reply: CommandReply, words: Sequence[str], wanted: str | None, out_file: str | None) -> int:
-    if wanted is not None and wanted.startswith("json") and out_file in (None, "-"):
-        print(flush=True)  # as ceph does, even before no answer: readers of old skip a first line
+    _begin(wanted, out_file)
     if reply.result < 0:
         name = errno.errorcode.get(-reply.result, str(-reply.result))
         print(f"Error {name}: {_without(words, reply.text)}", file=sys.stderr)
@@ -152,7 +161,8 @@ def _without(words: Sequence[str], text: str) -> str:
     return censored(lines(text))
 
 
-def _refuse(sentence: str) -> int:
+def _refuse(sentence: str, wanted: str | None, out_file: str | None) -> int:
+    _begin(wanted, out_file)
     print(
         f"cephmonfs ceph: {one_line(censored(sentence), limits.MAX_NAME)}\nError EINVAL: invalid command",
         file=sys.stderr,
@@ -160,109 +170,25 @@ def _refuse(sentence: str) -> int:
     return errno.EINVAL
 
 
-# ---- the monitors' description of their commands
+# ---- which command
 
 
-class NoSuchCommandError(Exception):
+class RefusedError(Exception):
     """The words are no command that only reads; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """One argument of a command."""
-
-    name: str
-    type: str
-    optional: bool
-    many: bool
-    choices: tuple[str, ...]
-
-    def value(self, word: str) -> Any:
-        """Return the word as the monitors want it.  Raises ValueError."""
-        if self.choices and word not in self.choices:
-            raise ValueError(f"{shown(word)}: wanted one of {', '.join(self.choices)}")
-        match self.type:
-            case "CephInt":
-                return int(word)
-            case "CephFloat":
-                return float(word)
-            case "CephBool":
-                if word.lower() not in ("true", "false", "yes", "no", "1", "0"):
-                    raise ValueError(f"{shown(word)}: wanted true or false")
-                return word.lower() in ("true", "yes", "1")
-        return word
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """One command."""
-
-    prefix: tuple[str, ...]
-    arguments: tuple[Argument, ...]
-    reads_only: bool
-
-    def request(self, words: Sequence[str]) -> dict[str, Any]:
-        """Build the command from the words after the prefix.  Raises ValueError when they do not fit."""
-        request: dict[str, Any] = {"prefix": " ".join(self.prefix)}
-        left = list(words)
-        named = {argument.name: argument for argument in self.arguments}
-        for word in words:
-            name, equals, value = word.removeprefix("--").partition("=")
-            argument = named.get(name.replace("-", "_"))
-            if word.startswith("--") and argument is not None:
-                request[argument.name] = argument.value(value if equals else "true")
-                left.remove(word)
-        for argument in self.arguments:
-            if argument.name in request:
-                continue
-            if not left:
-                if not argument.optional:
-                    raise ValueError(f"{argument.name} is missing")
-                continue
-            try:
-                if argument.many:
-                    request[argument.name], left = [argument.value(word) for word in left], []
-                else:
-                    request[argument.name] = argument.value(left[0])
-                    del left[0]
-            except ValueError:
-                if not argument.optional:
-                    raise
-        if left:
-            raise ValueError(f"{shown(left[0])} is one word too many")
-        return request
-
-
-def parse_descriptions(data: bytes) -> list[Description]:
-    """Read the answer to get_command_descriptions; entries of another shape are left out."""
-    return [
-        Description(
-            told.prefix,
-            tuple(Argument(a.name, a.type, a.optional, a.many, a.choices) for a in told.arguments),
-            told.permission == "r",
-        )
-        for told in descriptions.parse_descriptions(data)
-    ]
-
-
-def find(descriptions: Sequence[Description], words: Sequence[str]) -> dict[str, Any]:
-    """Return the request for these words.  Raises NoSuchCommandError."""
+def find(descriptions: Sequence[CommandDescription], words: Sequence[str]) -> Request:
+    """Return the request for these words.  Raises RefusedError."""
     text = shlex.join(map(shown, words))
-    near = [d for d in descriptions if tuple(words[: len(d.prefix)]) == d.prefix]
-    near.sort(key=lambda description: -len(description.prefix))
-    problem = ""
-    for description in near:
-        try:
-            request = description.request(words[len(description.prefix) :])
-        except ValueError as exc:
-            problem = problem or f"`{' '.join(description.prefix)}`: {shown(str(exc))}"
-            continue
-        if not description.reads_only:
-            raise NoSuchCommandError(f"`{text}` needs more than to read: this stand-in for ceph never changes anything")
-        return request
-    if problem:
-        raise NoSuchCommandError(problem)
-    known = sorted({" ".join(d.prefix) for d in descriptions if d.reads_only})
-    close = difflib.get_close_matches(" ".join(words), known, n=5, cutoff=0.4)
-    hint = f"; near it: {', '.join(close)}" if close else ""
-    raise NoSuchCommandError(f"the monitors know no command `{text}`{hint}")
+    try:
+        description, request = find_command(descriptions, words)
+    except WrongArgumentError as exc:
+        raise RefusedError(str(exc)) from None
+    except NoSuchCommandError:
+        known = sorted({" ".join(one.prefix) for one in descriptions if one.permission == "r"})
+        close = difflib.get_close_matches(" ".join(words), known, n=5, cutoff=0.4)
+        hint = f"; near it: {', '.join(close)}" if close else ""
+        raise RefusedError(f"the monitors know no command `{text}`{hint}") from None
+    if description.permission != "r":
+        raise RefusedError(f"`{text}` needs more than to read: this stand-in for ceph never changes anything")
+    return request

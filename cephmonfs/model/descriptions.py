@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,9 @@ class CommandArgument:
     optional: bool
     many: bool
     choices: tuple[str, ...]
+    range: tuple[float, ...] = ()  # least, or least and most
+    goodchars: str = ""  # a regular expression for one character
+    positional: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,30 @@ def _description(entry: Fields) -> CommandDescription | None:
 
 
 def _argument(fields: Fields) -> CommandArgument:
-    required = fields.boolean("req")  # a boolean, or the word for it
     return CommandArgument(
-        fields.name("name"),
-        fields.name("type"),
-        fields.name("req").lower() == "false" if required is None else not required,
-        fields.name("n") == "N",
-        tuple(fields.name("strings").split("|")) if fields.name("strings") else (),
+        name=fields.name("name"),
+        type=fields.name("type"),
+        optional=not _holds(fields, "req"),
+        many=fields.name("n") == "N",
+        choices=tuple(fields.name("strings").split("|")) if fields.name("strings") else (),
+        range=_range(fields.name("range")),
+        goodchars=fields.name("goodchars"),
+        positional=_holds(fields, "positional"),
     )
+
+
+def _holds(fields: Fields, key: str) -> bool:
+    """Read a boolean, or the word for it: true where it is not told, false for any other word (Nautilus has one)."""
+    value = fields.boolean(key)
+    if value is None:
+        return not fields.has(key) or fields.name(key) in ("true", "True")
+    return value
+
+
+def _range(text: str) -> tuple[float, ...]:
+    """Read "0|100"; what is no range is none, and the monitor judges."""
+    try:
+        bounds = tuple(map(float, text.split("|"))) if text else ()
+    except ValueError:
+        return ()
+    return bounds if len(bounds) <= 2 and all(map(math.isfinite, bounds)) else ()

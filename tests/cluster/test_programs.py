@@ -121,6 +121,13 @@ COMMANDS = (
     "osd pool get cephfs_data size", "fs dump", "fs ls", "mds stat", "mgr stat -f json", "versions", "time-sync-status",
     "node ls", "fsid", "osd dump 99999 -f json", "osd pool get nosuch size",
 )  # fmt: skip
+ARGUMENTS = (
+    "osd find 0", "osd find osd.0 -f json-pretty", "osd tree --states up -f json", "osd find x --format json",
+    "osd metadata 0", "osd find 7", "osd tree up,in", "osd metadata osd.0 -f xml", "osd map cephfs_data obj",
+    "osd info osd.0", "fs get cephfs -f yaml", "osd info -f json", "osd pool get cephfs_data all",
+    "osd pool ls --detail detail", "pg map 1", "osd getmaxosd --", "pg map 1.0", "osd dump --epoch=1", "osd dump 0x1",
+    "osd dump -1", "mon metadata a", "osd crush rule dump replicated_rule", "mds metadata",
+)  # fmt: skip
 # Some numbers move, and some maps with them, while two programs run after each other.
 MOVING = re.compile(rb'"(age|quorum_age|events|uptime|progress_events)[^,]*|\d+ (KiB|MiB|GiB|s|h)\b|[\d.]+ ?(s|m|h)\b')
 
@@ -145,10 +152,11 @@ def ours(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[bytes]:
     return program("ceph", "--conf", cluster.conf_path, "--name", "client.df", "--keyring", keyring, *words)
 
 
-def test_ceph_is_as_the_real_one(any_release: Cluster) -> None:
+@pytest.mark.parametrize("lines", [COMMANDS, ARGUMENTS])
+def test_ceph_is_as_the_real_one(any_release: Cluster, lines: tuple[str, ...]) -> None:
     # Each of them on one release or two: what the program does is ours, and the answers are a monitor's.
     first, step = {"pacific": (0, 2), "tentacle": (1, 2)}.get(any_release.release, (0, 4))
-    for line in COMMANDS[first::step]:
+    for line in lines[first::step]:
         for attempt in range(3):
             status, stdout = real(any_release, *line.split())
             done = ours(any_release, *line.split())
@@ -183,7 +191,7 @@ def test_ceph_asks_the_mgr_through_a_monitor(any_release: Cluster, line: str) ->
         ("nonsense", "the monitors know no command `nonsense`"),
         ("osd pool get cephfs_data", "`osd pool get`: var is missing"),
         ("osd pool get cephfs_data nosuch", "`osd pool get`: nosuch: wanted one of "),
-        ("osd dump x", "`osd dump`: "),
+        ("osd dump x", "`osd dump`: x is one word too many"),
         ("health detail more", "`health`: more is one word too many"),
         ("", "no command: it has no interactive mode"),
     ],

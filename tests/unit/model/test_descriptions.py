@@ -55,3 +55,13 @@ def test_words_that_are_no_words_of_a_command(signature: object) -> None:
 def test_no_object() -> None:
     with pytest.raises(NoData):
         parse_descriptions(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("told", "optional"),
+    [(True, False), ("true", False), ("True", False), (False, True), ("false", True), ("no", True), (None, False)],
+)
+def test_whether_an_argument_is_required(told: object, optional: bool) -> None:
+    """What is neither counts as false, as a misspelt word of Nautilus does there."""
+    (found,) = parsed({"sig": ["x", {"name": "a", "type": "CephString", "req": told}]})
+    assert found.arguments[0].optional is optional
