@@ -93,6 +93,8 @@ def _decoded(text: str) -> str:
 def other_format(text: str) -> str | None:
     """Name the format of a text that is neither a key, a keyring nor a ceph.conf; None when it could be one of them."""
     start = text.lstrip()
+    if start.startswith("{\\rtf"):
+        return "RTF"
     if start.startswith("{") or re.match(r'\[\s*([{"\[\]]|-?\d|true|false|null)', start):
         return "JSON"
     if start.startswith("<"):

@@ -112,6 +112,29 @@ def test_lists(cluster: Cluster, tmp_path: Path) -> None:
             assert mount.value("session/state") == "open", source
 
 
+@pytest.mark.parametrize("where", ["source", "mon_addr", "ceph.conf"])
+def test_every_monitor_spelled_v1_is_spoken_to_in_v1(cluster: Cluster, tmp_path: Path, where: str) -> None:
+    """As the kernel's default is; one line of the log says so."""
+    spelled = [f"v1:{address}" for address in cluster.source("v1").removesuffix(":/").split(",")]
+    conf = tmp_path / "ceph.conf"
+    conf.write_text(f"[global]\nmon host = {' '.join(f'[{address}/0]' for address in spelled)}\n")
+    source, option = {
+        "source": (f"{','.join(spelled)}:/", "noatime"),
+        "mon_addr": ("none", f"mon_addr={'/'.join(spelled)}"),
+        "ceph.conf": (":/", f"conf={conf}"),
+    }[where]
+    with Mounted(source, tmp_path / "m", "name=df", secretfile(cluster), option) as mount:
+        assert mount.value("session/mode") == "legacy"
+        assert mount.value("session/addr").startswith("v1:")
+        assert mount.text("log").count("so ms_mode=legacy") == 1
+
+
+def test_a_monitor_that_merely_answers_in_v1_is_not(cluster: Cluster, empty: Path) -> None:
+    done = helper(cluster.source("v1"), empty, "name=df", secretfile(cluster), "mount_timeout=3")
+    assert done.returncode == 32
+    assert "ms_mode=legacy" in done.stderr
+
+
 def test_a_list_that_is_partly_out_of_date_is_told(cluster: Cluster, tmp_path: Path) -> None:
     source = f"127.0.0.1:9,{cluster.source()}"
     with Mounted(source, tmp_path / "m", "name=df", secretfile(cluster)) as mount:
@@ -155,6 +178,24 @@ def test_mon_host(cluster: Cluster, tmp_path: Path, spelling: str) -> None:
     with Mounted("ceph", tmp_path / "m", "name=df", secretfile(cluster), f"conf={conf}") as mount:
         assert mount.value("session/state") == "open"
         assert mount.value("fsid") == cluster.fsid
+
+
+FORMS = {"fsid": "", "file system": "fs=cephfs", "pool": "pool=cephfs_data", "both": "fs=cephfs,pool=cephfs_metadata"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_proc_mounts_shows_is_taken_back(pacific: Cluster, tmp_path: Path, form: str) -> None:
+    options = [secretfile(pacific), f"conf={pacific.conf_path}"]
+    with Mounted("df@", tmp_path / "a", *options, *filter(None, [FORMS[form]])) as first:
+        source = next(
+            line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if str(first.path) in line
+        )
+        with Mounted(source, tmp_path / "b", *options) as second:
+            first_df, second_df = os.statvfs(first.path), os.statvfs(second.path)
+            assert first_df.f_blocks == second_df.f_blocks
+            shown = [line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if str(tmp_path) in line]
+            assert shown == [source] * 2
+            second.keep_memory = True
 
 
 def test_a_conf_of_another_cluster(cluster: Cluster, empty: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_key_is_one_beyond_doubt() -> None:
     ("text", "found"),
     [
         ('[{"a":1}]', "JSON"), ("{}", "JSON"), ("[]", "JSON"), ('["a"]', "JSON"), ("[1]", "JSON"), ("\n[\n\n{", "JSON"),
-        ("<a/>", "XML"), ("-----BEGIN X", "PEM"), ("[client.a]", None), ("[global]\n", None),
+        ("<a/>", "XML"), ("{\\rtf1 x}", "RTF"), ("-----BEGIN X", "PEM"), ("[client.a]", None), ("[global]\n", None),
         ("AQ==", None), ("", None), ("[null]", "JSON"), ("[mon.a]", None), ("# x\n[a]", None),
     ],
 )  # fmt: skip
