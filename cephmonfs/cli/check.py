@@ -28,7 +28,7 @@ from cephmonfs.model.entity import EntityAddr
 from cephmonfs.model.health import Health
 from cephmonfs.model.quorum import Quorum
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Phase, key_type_refused
+from cephmonfs.mon.link import NOT_ITS_OWN, Phase, key_type_refused
 from cephmonfs.runtime.configured import session_config
 
 if TYPE_CHECKING:
@@ -356,6 +356,8 @@ def _monitor_remedy(one: Probe, name: str, quorum: Quorum | None) -> str:
     match one.phase:
         case Phase.CONNECT:
             return "is it running, and does a firewall let us through? On its host: ss -tlnp | grep ceph-mon"
+        case Phase.AUTH if NOT_ITS_OWN in one.error:
+            return "name the monitors by the addresses that ceph mon dump shows"
         case Phase.AUTH if "closed" in one.error:
             return "a monitor that breaks off there has no quorum: on its host, ceph daemon mon.NAME mon_status"
     return ""

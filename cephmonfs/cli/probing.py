@@ -139,7 +139,7 @@ class _Talk:
                     view = view[await sock.send(view) :]
             data = await sock.recv(_READ)
             if not data:
-                raise ProtocolError("the monitor closed the connection")
+                raise ProtocolError(self._link.why_closed("the monitor closed the connection"))
             self._link.receive_data(data, trio.current_time())
             self._note()
             while self._link.messages:

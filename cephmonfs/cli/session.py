@@ -20,6 +20,7 @@ from cephmonfs.fs.source import Source
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.usertext import shown
+from cephmonfs.mon.link import NOT_ITS_OWN
 from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import open_client
@@ -146,7 +147,7 @@ def _advice(tried: Sequence[str], config: MountConfig) -> str:
     """What to do, where that shows in what all monitors did."""
     if config.ms_mode is not MsMode.LEGACY and config.notices and any(": connect: " in error for error in tried):
         return f". Monitors that speak only the v1 protocol, at port {PORT_V1}, want ms_mode=legacy"
-    if any(": auth: " in error and "closed" in error for error in tried):
+    if any(": auth: " in error and "closed" in error and NOT_ITS_OWN not in error for error in tried):
         return ". Monitors that break off there have no quorum: ceph daemon mon.NAME mon_status, on their hosts"
     return ""
 

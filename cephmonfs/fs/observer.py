@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.answers import HEALTH
 from cephmonfs.model.mdsmap import state_name
+from cephmonfs.mon.ratelimit import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +39,9 @@ class Observer:
         self._checks: tuple[str, ...] = ()
         self._muted: tuple[str, ...] = ()
         self._used_ratio: float | None = None
-        self._last_error = ""
+        self._moves = RateLimit(same=3, total=30)
+        self._told = 0
+        self._problem = ""
         self._fresh: bool | None = None  # None until it is for the first time
 
     def observe(self, view: View) -> list[tuple[Event, float]]:
@@ -55,13 +58,17 @@ class Observer:
         last = self._history[-1].at.mono if self._history else float("-inf")
         self._history = view.snapshot.history
         for change in self._history:
-            if change.at.mono > last:
+            if change.at.mono > last and self._moves.allows(f"{change.state} {change.mon}", change.at.mono):
                 event: Event = {"event": "session", "state": str(change.state), "mon": change.mon}
                 yield event | {"detail": change.reason[:_LINE_LIMIT]}, change.at.wall
-        error = view.snapshot.last_error
-        if error and error != self._last_error:
-            yield {"event": "error", "mon": view.snapshot.mon, "detail": error[:_LINE_LIMIT]}, view.snapshot.now.wall
-        self._last_error = error
+        for told in view.snapshot.told:
+            if told.number > self._told:
+                self._told = told.number
+                yield {"event": "error", "mon": view.snapshot.mon, "detail": told.sentence[:_LINE_LIMIT]}, told.at.wall
+        problem, self._problem = self._problem, view.snapshot.problem
+        if problem and not self._problem:
+            detail = f"answers again, after: {problem}"
+            yield {"event": "df", "detail": detail[:_LINE_LIMIT]}, view.snapshot.now.wall
 
     def _maps(self, view: View) -> Iterator[tuple[Event, float]]:
         for name, record in view.snapshot.maps.items():

@@ -75,6 +75,11 @@ class Caps:
         self._answered = True
         self._answered_though_refused |= self._refused
 
+    @property
+    def statfs_covered(self) -> bool:
+        """Whether a statfs was answered in this session."""
+        return self._answered
+
     def first_probe_answered(self, result: int) -> None:
         """The session's first command was answered."""
         self._refused = result == EACCES

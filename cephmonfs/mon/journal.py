@@ -3,44 +3,94 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from cephmonfs.mon.ratelimit import RateLimit, Repeats
+from cephmonfs.mon.snapshot import NEVER, Told
 
 if TYPE_CHECKING:
     from cephmonfs.mon.snapshot import SessionChange
 
 _HISTORY: Final = 32
+_TOTAL: Final = 20  # errors in a minute
+
+
+class Cause(Enum):
+    """What explains all that goes wrong for as long as it lasts."""
+
+    REFUSED = auto()  # monitors know us and refuse us
+    NO_QUORUM = auto()  # monitors answer, and have no quorum
 
 
 class Journal:
-    """Counters, the last error, the session's history, and what has changed since the driver last asked."""
+    """Counters, errors, the session's history, and what has changed since the driver last asked."""
 
-    __slots__ = ("_changed", "counters", "errors", "history", "last_error", "problem")
+    __slots__ = (
+        "_causes",
+        "_changed",
+        "_last_error",
+        "_limit",
+        "_repeats",
+        "counters",
+        "errors",
+        "history",
+        "now",
+        "problem",
+        "told",
+    )
 
     def __init__(self) -> None:
+        self.now = NEVER
         self.counters: Counter[str] = Counter()
         self.errors: dict[str, str] = {}  # by monitor: how the last attempt with it failed
         self.history: deque[SessionChange] = deque(maxlen=_HISTORY)
-        self.last_error = ""
+        self.told: deque[Told] = deque(maxlen=_HISTORY)
         self.problem = ""  # why nothing can be said of what `df` is about
+        self._last_error = ""
+        self._causes: dict[Cause, str] = {}
+        self._repeats = Repeats()
+        self._limit = RateLimit(_TOTAL, _TOTAL)
         self._changed: set[str] = set()
 
     def changed(self, what: str) -> None:
         """Something that files show is different now: the name of a map, "session" or "statfs"."""
         self._changed.add(what)
 
+    @property
+    def last_error(self) -> str:
+        """The cause of what goes wrong, where it is known, else the last failure."""
+        return next(iter(self._causes.values()), self._last_error)
+
     def error(self, sentence: str) -> None:
-        """Tell it in `session/last_error`."""
-        self.last_error = sentence
+        """Tell it, once in a while if it repeats itself."""
+        self._last_error = sentence
         self._changed.add("session")
+        if self._repeats.allows(sentence, self.now.mono) and self._limit.allows(sentence, self.now.mono):
+            self.counters["errors_told"] += 1
+            self.told.append(Told(self.counters["errors_told"], self.now, sentence))
+        else:
+            self.counters["errors_repeated"] += 1
+
+    def blame(self, cause: Cause, sentence: str) -> None:
+        """Tell a cause.  Until it is over, failures that follow from it do not take its place."""
+        self._causes[cause] = sentence
+        self.error(sentence)
+
+    def over(self, cause: Cause) -> None:
+        """This is no cause any more."""
+        if self._causes.pop(cause, ""):
+            self._changed.add("session")
 
     def tell_problem(self, sentence: str) -> None:
-        """Tell it once, and that it is over."""
+        """Tell it when it begins; empty: it is over."""
         if sentence == self.problem:
             return
+        self._repeats.forget(self.problem)
         self.problem = sentence
         self._changed |= {"session", "statfs"}
         if sentence:
-            self.last_error = sentence
+            self.error(sentence)
 
     def take_changes(self) -> frozenset[str]:
         """Return what changed, and forget it."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 EPERM: Final = -1
 EACCES: Final = -13
 EOPNOTSUPP: Final = -95
+NOT_ITS_OWN: Final = "it was reached at an address that is not its own"
 _SECRET_SIZES: Final = {
     Mode.LEGACY: (NO_SECRET,),
     Mode.CRC: (0,),
@@ -204,6 +205,17 @@ class Link:
             # once its rotating key is gone an old ticket is refused: that says nothing about the key
             return StaleTicket(f"no longer knows our old ticket (error {event.result}): starting afresh")
         return refusal(self._identity, event, self._ciphers)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether both sides have proven who they are."""
+        return self.result is not None
+
+    def why_closed(self, reason: str) -> str:
+        """Say why the monitor closed, where it shows: after the proofs it learns at which address it was reached."""
+        if self.ready or not self.is_proven:
+            return reason
+        return f"{reason}: {NOT_ITS_OWN} (a forwarded port, NAT?); ceph mon dump shows its own"
 
     # towards the monitor
 

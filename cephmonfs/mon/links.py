@@ -24,6 +24,7 @@ from cephmonfs.errors import (
 )
 from cephmonfs.mon.events import Close, Connect, SessionEvent
 from cephmonfs.mon.hunt import Candidate
+from cephmonfs.mon.journal import Cause
 from cephmonfs.mon.link import Phase
 from cephmonfs.mon.requests import LATE_AFTER_S
 from cephmonfs.mon.snapshot import RequestView
@@ -117,7 +118,6 @@ class Links:
         """Close a link that failed, and remember why; returns it in words."""
         sentence = link.describe(reason)
         addr = link.candidate.addr
-        self._journal.last_error = sentence
         self._journal.errors[link.candidate.name] = sentence
         self._journal.counters["links_failed"] += 1
         if isinstance(reason, DecodeError):
@@ -134,7 +134,10 @@ class Links:
         else:
             self._hunt.failed(addr, refused=refused)
         self._next_hedge = 0.0
-        self._journal.changed("session")
+        if refused:
+            self._journal.blame(Cause.REFUSED, sentence)
+        else:
+            self._journal.error(sentence)
         return sentence
 
     def leave(self, link: Link) -> None:

@@ -35,6 +35,10 @@ class Quorum:
     def __init__(self, requests: Requests) -> None:
         self.proven: Stamp | None = None  # when the newest answered question that only a quorum answers was asked
         self.denied = False  # the caps do not cover the proof
+        self.skipped: LinkId | None = (
+            None  # this monitor answered a command, and not what only a quorum answers before it
+        )
+        self.lost = False  # and it was late with that
         self._requests = requests
 
     @property
@@ -63,8 +67,14 @@ class Quorum:
 
     def answered(self, asked: Stamp) -> None:
         """A question that only a quorum answers was answered; it left for the monitor that answered at `asked`."""
+        self.skipped, self.lost = None, False
         if self.proven is None or asked.mono > self.proven.mono:
             self.proven = asked
+
+    def command_answered(self, link: LinkId, statfs: Request | None) -> None:
+        """This monitor answered a command that was asked when this statfs was late."""
+        if statfs is not None and link in statfs.sent:
+            self.skipped = link
 
     def probed(self, *, denied: bool) -> None:
         """The session's first command was answered: the caps cover the proof, or not."""
@@ -74,5 +84,5 @@ class Quorum:
     def forget_unwanted(self) -> None:
         """An open proof that no command waits for is asked for no more."""
         proof = self.proof
-        if proof is not None and (self.denied or not self.commands()):
+        if proof is not None and (self.denied or not (self.lost or self.commands())):
             self._requests.forget(proof)

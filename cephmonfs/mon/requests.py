@@ -29,6 +29,7 @@ class Kind(StrEnum):
     COMMAND = "mon_command"
 
 
+_ROUNDING: Final = 1e-6  # timers come to the moment, give or take that
 LATE_AFTER_S: Final = {Kind.STATFS: 0.3, Kind.VERSION: 0.3, Kind.COMMAND: 2.0}
 """Silence for longer than this makes us look for another monitor; commands may honestly take a while."""
 
@@ -68,6 +69,22 @@ class Requests:
     def empty(self) -> bool:
         """Whether nothing is unanswered."""
         return not self._pending
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._statfs_next) or any(request.waiters for request in self._pending.values())
+
+    @property
+    def statfs(self) -> Request | None:
+        """The open statfs."""
+        return self._statfs
+
+    def quorum_is_late(self, link: LinkId, now: float) -> bool:
+        """Whether this link is late with what only a quorum answers."""
+        kinds = (Kind.STATFS, Kind.VERSION)
+        sent = (r.sent.get(link, math.inf) + LATE_AFTER_S[r.kind] for r in self._pending.values() if r.kind in kinds)
+        return min(sent, default=math.inf) <= now + _ROUNDING
 
     def waiter(self) -> WaiterId:
         """Return a new waiter's number."""

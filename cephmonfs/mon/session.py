@@ -42,7 +42,7 @@ from cephmonfs.mon.due import Due
 from cephmonfs.mon.events import Answered, Changed, Close, Connect, Failed, SessionEvent
 from cephmonfs.mon.following import Following
 from cephmonfs.mon.hunt import Candidate, Hunt
-from cephmonfs.mon.journal import Journal
+from cephmonfs.mon.journal import Cause, Journal
 from cephmonfs.mon.link import EACCES, EVERYTHING, Happened, Identity, Link, Offer, Phase, key_type_refused
 from cephmonfs.mon.links import HEDGE_EVERY_S, Links
 from cephmonfs.mon.outbox import Outbox
@@ -87,6 +87,7 @@ class MonSession:
         self._now = now
         self._hunt = Hunt(self._chance)
         self._journal = Journal()
+        self._journal.now = now
         self._events: deque[SessionEvent] = deque()
         self._requests = Requests()
         self._links = Links(self._hunt, self._requests, self._journal, self._events, config.late_after_s)
@@ -112,7 +113,7 @@ class MonSession:
 
     def _at(self, now: Stamp) -> None:
         """Something comes in at this moment."""
-        self._now = now
+        self._now = self._journal.now = now
         self._due.is_known = False
 
     def set_candidates(self, candidates: Iterable[Candidate], now: Stamp) -> None:
@@ -144,12 +145,12 @@ class MonSession:
         self._at(now)
         link = self._links.by_id.get(link_id)
         if link is not None:
-            self._drop(link, ProtocolError(reason))
+            self._drop(link, ProtocolError(link.why_closed(reason)))
         self._drive()
 
     def receive_data(self, link_id: LinkId, data: bytes | bytearray | memoryview, now: Stamp) -> None:
         """Take bytes of one link.  Whatever is wrong with them costs that link only."""
-        self._now = now
+        self._now = self._journal.now = now
         link = self._links.by_id.get(link_id)
         if link is None:
             return
@@ -180,6 +181,7 @@ class MonSession:
         if self._requests.statfs_gathering and now.mono >= self._gathered_by:
             self.statfs_gathered(now)
         self._judge_caps()
+        self._judge_quorum()
         self._renew()
         self._renew_subs()
         self._drive()
@@ -199,7 +201,7 @@ class MonSession:
         At `until` (monotonic) the caller is told RequestTimeout; the question stays out, and its late answer still
         freshens the numbers.
         """
-        self._now = now
+        self._now = self._journal.now = now
         self._asked()
         problem = self._statfs_problem()
         if problem is not None:
@@ -307,7 +309,7 @@ class MonSession:
         self._due.is_known = False
         if not links.may_open(now):
             return
-        asked = now - self._last_asked < _ASKED_WITHIN_S or not self._requests.empty
+        asked = now - self._last_asked < _ASKED_WITHIN_S or self._requests.awaited
         candidate = self._hunt.pick(now, links.addrs(), asked=asked)
         if candidate is None:
             return
@@ -471,6 +473,7 @@ class MonSession:
         elif payload.result != EACCES and self._quorum.doubts(link.id, request):
             self._journal.counters["replies_without_quorum"] += 1
             del request.sent[link.id]
+            self._quorum.skipped = link.id
         else:
             when = self._when_sent(request, link)
             self._requests.forget(request)
@@ -479,6 +482,7 @@ class MonSession:
             self._events.append(Answered(tuple(request.waiters), reply))
 
     def _on_probe(self, link: Link, result: int) -> None:
+        self._quorum.command_answered(link.id, self._requests.statfs if self._caps.statfs_covered else None)
         if self._caps.probed == FIRST_PROBE:
             self._caps.first_probe_answered(result)
             self._quorum.probed(denied=result == EACCES)
@@ -492,9 +496,14 @@ class MonSession:
         if request is None:
             self._journal.counters["replies_unasked"] += 1
             return
-        self._quorum.answered(self._when_sent(request, link))
+        self._proven(request, link)
         self._answered_by(link, request)
         self._send_commands()
+
+    def _proven(self, request: Request, link: Link) -> None:
+        """A question that only a quorum answers was answered."""
+        self._quorum.answered(self._when_sent(request, link))
+        self._journal.over(Cause.NO_QUORUM)
 
     def _send_commands(self) -> None:
         """Send what waits for the next proof, and what a monitor without quorum answered."""
@@ -552,7 +561,7 @@ class MonSession:
         self._following.check_fsid_bytes(payload.fsid)
         self._journal.counters["statfs"] += 1
         self._caps.statfs_answered()
-        self._quorum.answered(self._when_sent(request, link))
+        self._proven(request, link)
         if link is not self._links.current:
             self._answered_by(link, request)
         record = self._space.take(payload, self._target.pool_id(), request.asked or self._now, self._now)
@@ -583,6 +592,18 @@ class MonSession:
                 self._fail_denied_statfs()
         if self._caps.in_doubt(self._now.mono):
             self._ask_probe(link, SECOND_PROBE)
+
+    def _judge_quorum(self) -> None:
+        """A monitor that answers commands, and not what only a quorum answers, has none."""
+        link = self._links.current
+        if link is None or not self._requests.quorum_is_late(link.id, self._now.mono):
+            return
+        if self._quorum.skipped == link.id and not self._quorum.lost:
+            self._quorum.lost = True
+            why = "has no quorum: it answers commands, and nothing that needs a quorum"
+            self._journal.blame(Cause.NO_QUORUM, link.describe(why))
+        elif self._quorum.skipped != link.id and self._caps.statfs_covered:
+            self._ask_probe(link, FIRST_PROBE)
 
     def _fail_denied_statfs(self) -> None:
         """From now on callers are told at once; each new session asks anew, on nobody's behalf."""
@@ -644,5 +665,6 @@ class MonSession:
             history=tuple(self._journal.history),
             my_addr=current.my_addr if current is not None else None,
             quorum_at=self._quorum.proven,
+            told=tuple(self._journal.told),
             problem=self._journal.problem,
         )

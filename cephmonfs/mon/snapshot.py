@@ -103,6 +103,15 @@ class SessionChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An error worth a line of the log and of `events`.  `number` counts them; what repeats itself is left out."""
+
+    number: int
+    at: Stamp
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The session at one moment."""
 
@@ -132,6 +141,7 @@ class Snapshot:
     counters: Mapping[str, int]
     history: tuple[SessionChange, ...]  # the last few, oldest first
     my_addr: EntityAddr | None = None  # our own address as the monitor we are with sees it
+    told: tuple[Told, ...] = ()  # the last few, oldest first
     problem: str = ""  # why `df` has nothing to be about: its pool or file system is not there, or not ours to see
     quorum_at: Stamp | None = None
     """When the newest answered question that only a quorum answers was asked, None before the first.

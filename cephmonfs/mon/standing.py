@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cephmonfs.mon.journal import Cause
 from cephmonfs.mon.link import Phase
 from cephmonfs.mon.snapshot import MonView, SessionChange, Stamp, State
 
@@ -42,6 +43,7 @@ class Standing:
             self.failovers += 1
         self.mon, self.addr, self.mode = name, str(link.candidate.addr), str(link.mode)
         self.since = now
+        self._journal.over(Cause.REFUSED)
         self._journal.errors.pop(name, None)
         if link.connected_at is not None and link.ready_at is not None:
             self.rtt.setdefault(name, link.connected_at - link.opened)

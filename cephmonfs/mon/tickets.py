@@ -58,7 +58,12 @@ class Tickets:
         """Whatever this link had under way for us ends with it; a ticket that it showed may be why."""
         if self._renewing == link.id:
             self._renewing = None
-        if link.prior is not None and link.phase is Phase.AUTH and self.doubt(link.prior, reason):
+        if (
+            link.prior is not None
+            and link.phase is Phase.AUTH
+            and not link.is_proven
+            and self.doubt(link.prior, reason)
+        ):
             self._journal.counters["tickets_stale"] += 1
 
     def renewal(self, link: Link, epoch: int, now: float) -> MAuth | None:

@@ -83,6 +83,8 @@ class MonClient:
         self._generation = 1
         self._watchers = trio.lowlevel.ParkingLot()  # who waits for a change
         self._state = State.CONNECTING
+        self._told = 0
+        self._problem = ""
         self._hunting = trio.Event()
         self._hunting.set()
         self._resolve_error = ""
@@ -239,6 +241,15 @@ class MonClient:
             self._hunting = trio.Event()
         elif not self._hunting.is_set():
             self._hunting.set()
+        for told in view.told:
+            if told.number > self._told:
+                self._told = told.number
+                if view.state is not State.REFUSED:  # that state's line has it
+                    log.info("%s", told.sentence)
+        if view.problem != self._problem:
+            if not view.problem:
+                log.info("df answers again, after: %s", self._problem)
+            self._problem = view.problem
         if view.state is not self._state:
             self._state = view.state
             self._log_state(view)

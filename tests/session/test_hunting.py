@@ -298,3 +298,63 @@ def test_a_list_that_is_out_of_date_is_told_though_nobody_is_at_its_addresses() 
     world.run(1.0)
     assert stale.hostport in world.snap.errors  # it was tried beside the one that is silent
     assert world.snap.last_error.startswith("the list of monitors is out of date: 127.0.0.1:3999 is no monitor")
+
+
+@pytest.mark.parametrize("condition", [Is.FROZEN, Is.MUTE, Is.UNREACHABLE])
+@pytest.mark.parametrize("ask", ["df", "health"])
+def test_the_state_is_hunting_as_soon_as_another_is_tried_because_this_one_is_silent(condition: Is, ask: str) -> None:
+    world = World().opened("a")
+    world.run(3)
+    world.set(condition, "a", "b", "c")
+    connects = len(world.connects)
+    waiter = world.statfs() if ask == "df" else world.command(ask)
+    while world.now < 40:
+        world.run(0.1)
+        assert world.is_hunting == (len(world.connects) > connects), world.now
+        assert world.is_hunting or world.now < 3.5
+    world.set(Is.UP, "a", "b", "c")
+    world.run(25, until=lambda: waiter in world.answers)  # what was lost on the way is asked again when links end
+    assert waiter in world.answers
+    assert world.is_open
+
+
+@pytest.mark.parametrize("dead_first", [True, False])
+def test_a_refusal_is_what_is_told_not_the_failures_beside_it(dead_first: bool) -> None:
+    world = World().opened("a")
+    del world.monitors._keys[str(world.settings.entity)]  # ceph auth rm
+    names = ("a", "b") if dead_first else ("b", "a")
+    for name in names:
+        world.set(Is.DEAD, name)
+    world.run(1)
+    for _ in range(60):
+        assert "refused client.demo" in world.snap.last_error
+        world.run(1)
+    assert world.is_refused
+
+
+def test_a_refusal_that_is_over_is_told_no_more() -> None:
+    world = World().opened("a")
+    keys = world.monitors._keys
+    key = keys.pop(str(world.settings.entity))
+    world.set(Is.DEAD, "a")
+    world.run(10)
+    keys[str(world.settings.entity)] = key
+    world.run(60, until=lambda: world.is_open)
+    assert world.is_open
+    world.set(Is.DEAD, "b", "c")
+    world.run(1)
+    assert "connection re" in world.snap.last_error
+
+
+def test_a_monitor_at_an_address_that_is_not_its_own() -> None:
+    """Behind a forwarded port: it lets us in, learns whom we mean, and closes."""
+    world = World(mons=1)
+    elsewhere = EntityAddr.of("127.0.0.1", 13300, AddrType.MSGR2)
+    own = world.cluster.addrs[0]
+    connect = world._connect
+    world._connect = lambda link, addr: connect(link, own if addr == elsewhere else addr)  # type: ignore[method-assign]
+    world.session.set_candidates([Candidate("127.0.0.1:13300", elsewhere)], world.stamp)
+    world.settle()
+    world.run(2)
+    assert not world.is_open
+    assert "an address that is not its own (a forwarded port, NAT?)" in world.snap.last_error

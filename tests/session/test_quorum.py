@@ -107,7 +107,7 @@ def test_an_idle_session_asks_for_no_proof() -> None:
 
 def test_a_command_that_was_given_up_leaves_no_proof_behind() -> None:
     world = World().opened("a")
-    world.set(Is.UNREADABLE, "a", "b", "c")
+    world.set(Is.FROZEN, "a", "b", "c")
     waiters = [world.command(prefix) for prefix in COMMANDS]
     world.run(3)
     assert world.is_hunting
@@ -117,6 +117,44 @@ def test_a_command_that_was_given_up_leaves_no_proof_behind() -> None:
     asked = world.asked(mon.MMonGetVersion)
     world.run(HOUR)
     assert world.asked(mon.MMonGetVersion) == asked
+
+
+NO_QUORUM = (
+    "monitor a at v2:127.0.0.1:3300/0: open: has no quorum: it answers commands, and nothing that needs a quorum"
+)
+
+
+@pytest.mark.parametrize("others", [Is.UNREADABLE, Is.DEAD, Is.FROZEN])
+@pytest.mark.parametrize("ask", ["df", "health"])
+def test_that_there_is_no_quorum_is_told_once_and_stands_while_it_lasts(ask: str, others: Is) -> None:
+    world = World().opened("a")
+    world.statfs()
+    world.set(Is.UNREADABLE, "a")
+    world.set(others, "b", "c")
+    waiter = world.statfs() if ask == "df" else world.command(ask)
+    world.run(1.5)
+    for _ in range(15):
+        assert world.snap.last_error == NO_QUORUM
+        assert world.is_hunting
+        world.run(1)
+    world.session.give_up(waiter)  # it is noticed when the quorum is back, whoever still waits
+    world.run(60)
+    assert sum(told.sentence == NO_QUORUM for told in world.snap.told) <= 1
+    assert world.is_hunting
+    world.set(Is.UP, "a", "b", "c")
+    assert world.run(6, until=lambda: world.is_open) < 6
+
+
+def test_errors_that_alternate_are_told_once_a_minute() -> None:
+    world = World().opened("a")
+    world.set(Is.DEAD, "a", "b", "c")
+    seen: dict[int, str] = {}
+    for _ in range(100):
+        world.statfs()
+        world.run(0.6)
+        seen |= {told.number: told.sentence for told in world.snap.told}
+    assert len(seen) == len(set(seen.values())) <= 8
+    assert world.snap.counters["errors_repeated"] > 20
 
 
 def test_a_slow_command_is_not_doubted_for_the_proof_of_a_later_one() -> None:

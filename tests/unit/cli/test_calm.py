@@ -109,7 +109,7 @@ def follow(world: World, heard: Heard, seconds: int) -> None:
         return ()
 
     client = MonClient.__new__(MonClient)
-    client.__dict__.update(_remember=None, _generation=1, _state=None, _session=world.session)
+    client.__dict__.update(_remember=None, _generation=1, _state=None, _session=world.session, _told=0, _problem="")
     client.now = lambda: world.stamp  # type: ignore[method-assign]
     client._watchers, client._hunting = trio.lowlevel.ParkingLot(), trio.Event()
     for _ in range(seconds):

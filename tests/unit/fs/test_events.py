@@ -12,7 +12,7 @@ from cephmonfs.fs.answers import HEALTH, QUORUM
 from cephmonfs.fs.events import RING_BYTES, EventRing
 from cephmonfs.fs.observer import Event, Observer
 from cephmonfs.fs.view import View
-from cephmonfs.mon.snapshot import CommandReply, MapRecord, SessionChange, Stamp, State, StatfsRecord
+from cephmonfs.mon.snapshot import CommandReply, MapRecord, SessionChange, Stamp, State, StatfsRecord, Told
 from tests.fuse import fake
 from tests.fuse.fake import KB, WALL, snapshot
 
@@ -133,12 +133,30 @@ def test_nothing_new_is_no_event(observer: Observer, view_of: Callable[..., View
 
 def test_session_changes_and_errors(observer: Observer, view_of: Callable[..., View]) -> None:
     change = SessionChange(Stamp(999.0, WALL + 9), State.HUNTING, "b", "mon.b fell silent")
-    view = view_of(history=(*snapshot().history, change), last_error="mon.b fell silent")
+    error = Told(1, Stamp(999.0, WALL + 9), "mon.b fell silent")
+    view = view_of(history=(*snapshot().history, change), told=(error,))
     assert told(observer, view) == [
         {"event": "session", "state": "hunting", "mon": "b", "detail": "mon.b fell silent"},
         {"event": "error", "mon": "b", "detail": "mon.b fell silent"},
     ]
     assert told(observer, view) == []
+
+
+def test_a_session_that_goes_on_and_off_is_told_three_times_a_minute(
+    observer: Observer, view_of: Callable[..., View]
+) -> None:
+    lines = []
+    for n in range(200):
+        state = (State.OPEN, State.HUNTING)[n % 2]
+        lines += told(observer, view_of(history=(SessionChange(Stamp(2000.0 + n / 10, WALL), state, "b", "reset"),)))
+    assert [line["state"] for line in lines] == ["open", "hunting"] * 3
+    later = SessionChange(Stamp(2090.0, WALL), State.OPEN, "b", "")
+    assert len(told(observer, view_of(history=(later,)))) == 1
+
+
+def test_a_df_that_answers_again(observer: Observer, view_of: Callable[..., View]) -> None:
+    assert told(observer, view_of(problem="the cluster has no pool rbd")) == []  # an error, told as such
+    assert told(observer, view_of()) == [{"event": "df", "detail": "answers again, after: the cluster has no pool rbd"}]
 
 
 def test_who_left_the_monmap_and_who_joined(observer: Observer, view_of: Callable[..., View]) -> None:
