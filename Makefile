@@ -113,5 +113,5 @@ compatibility: venv  ## docs/compatibility.md from a run of the whole matrix
 	@CEPHMONFS_COMPATIBILITY=docs/compatibility.md $(BIN)/pytest -q tests/cluster/test_matrix.py
 
 clean:  ## remove caches and .venv
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov build dist
+	@rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,13 +6,24 @@ cd "$(dirname "$0")/.."
 say() { printf 'install: %s\n' "$*" >&2; }
 
 program() {
-    # $1 path, $2 module.  Not pip's scripts: these hold the final path even under DESTDIR, and -I keeps the caller's
-    # PYTHONPATH, user site and working directory out of a program that root's mount(8) runs.
+    # The final path of its Python is in it, even under DESTDIR.
     mkdir -p "$DESTDIR${1%/*}"
-    printf '#!%s/venv/bin/python3 -I\nimport sys\n\nfrom %s import main\n\nsys.exit(main())\n' "$PREFIX" "$2" \
-        >"$DESTDIR$1.new"
+    tools/program.sh "$PREFIX/venv/bin/python3" >"$DESTDIR$1.new"
     chmod 755 "$DESTDIR$1.new"
     mv -f "$DESTDIR$1.new" "$DESTDIR$1"
+}
+
+account() {
+    # The daemon's own; without it, the daemon takes a uid that nobody else has.
+    [ -z "$DESTDIR" ] && [ "$(id -u)" = 0 ] || return 0
+    getent passwd cephmonfs >/dev/null 2>&1 || {
+        if command -v systemd-sysusers >/dev/null; then
+            systemd-sysusers "$PWD/contrib/sysusers.d/cephmonfs.conf"
+        else
+            useradd --system --user-group --home-dir / --no-create-home --shell /usr/sbin/nologin \
+                --comment 'cephmonfs daemon' cephmonfs
+        fi
+    } >/dev/null 2>&1 || say "could not make the account cephmonfs: the daemon takes a uid that nobody else has"
 }
 
 pages() { find man docs/man -name '*.[1-8]' 2>/dev/null || true; }
@@ -24,9 +35,10 @@ case ${1:-} in
             exit 2
         }
         VENV="$DESTDIR$PREFIX/venv" tools/setup.sh install
-        program "$SBINDIR/mount.cephmon" cephmonfs.cli.mount
-        program "$BINDIR/cephmon" cephmonfs.cli.mount
-        program "$BINDIR/cephmonfs" cephmonfs.cli.main
+        for path in "$SBINDIR/mount.cephmon" "$BINDIR/cephmon" "$BINDIR/cephmonfs"; do
+            program "$path"
+        done
+        account
         for page in $(pages); do
             mkdir -p "$DESTDIR$MANDIR/man${page##*.}"
             install -m 644 "$page" "$DESTDIR$MANDIR/man${page##*.}/"
@@ -48,7 +60,7 @@ case ${1:-} in
         done
         rm -rf "$DESTDIR$PREFIX/venv"
         rmdir "$DESTDIR$PREFIX" 2>/dev/null || true
-        say "removed"
+        say "removed, but for the account cephmonfs: its uid might be given to somebody else"
         ;;
     *)
         say "usage: tools/install.sh install|uninstall"

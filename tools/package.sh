@@ -24,9 +24,8 @@ dist() {
 }
 
 program() {
-    # $1 path, $2 module; -I keeps the caller's PYTHONPATH, user site and directory out of what root's mount(8) runs.
     mkdir -p "$root${1%/*}"
-    printf '#!/usr/bin/python3 -I\nimport sys\n\nfrom %s import main\n\nsys.exit(main())\n' "$2" >"$root$1"
+    tools/program.sh /usr/bin/python3 >"$root$1"
     chmod 755 "$root$1"
 }
 
@@ -41,7 +40,8 @@ Priority: optional
 Installed-Size: $(du -sk --apparent-size "$root" | cut -f1)
 Depends: python3 (>= 3.11), python3-pyfuse3 (>= 3.2.1), python3-trio (>= 0.22), python3-outcome,
  python3-cryptography (>= 38), python3-crc32c (>= 2.3), python3-dnspython (>= 2.3),
- python3-prometheus-client (>= 0.16), fuse3, mount
+ python3-prometheus-client (>= 0.16), fuse3, mount,
+ adduser | systemd-sysusers
 Suggests: python3-rich
 Description: Ceph cluster as a file system that only asks its monitors
  mount -t cephmon starts one small daemon that is a client of a Ceph cluster's
@@ -62,6 +62,23 @@ changelog() {
     printf ' -- The cephmonfs authors <cephmonfs@localhost>  %s\n' "$(date -u -R -d "@$SOURCE_DATE_EPOCH")"
 }
 
+postinst() {
+    cat <<'EOF'
+#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+# The daemon's account.  Whoever has an account of that name already keeps it.
+if ! getent passwd cephmonfs >/dev/null; then
+    if command -v systemd-sysusers >/dev/null; then
+        systemd-sysusers cephmonfs.conf
+    else
+        adduser --quiet --system --group --no-create-home --home /nonexistent --gecos 'cephmonfs daemon' cephmonfs
+    fi
+fi
+! command -v py3compile >/dev/null || py3compile -p cephmonfs
+EOF
+}
+
 deb() {
     root=$(mktemp -d)
     trap 'rm -rf "$root"' EXIT
@@ -73,9 +90,9 @@ deb() {
     find cephmonfs -name '*.py' -print | while read -r file; do
         install -D -m 644 "$file" "$modules/$file"
     done
-    program /usr/sbin/mount.cephmon cephmonfs.cli.mount
-    program /usr/bin/cephmon cephmonfs.cli.mount
-    program /usr/bin/cephmonfs cephmonfs.cli.main
+    program /usr/sbin/mount.cephmon
+    program /usr/bin/cephmon
+    program /usr/bin/cephmonfs
     for page in man/*; do
         target=$root/usr/share/man/man${page##*.}
         mkdir -p "$target"
@@ -85,21 +102,22 @@ deb() {
         install -m 644 contrib/completion/cephmonfs.bash "$root/usr/share/bash-completion/completions/$name"
     done
     install -m 644 "contrib/systemd/cephmonfs@.service" "$root/usr/lib/systemd/system/"
+    install -D -m 644 contrib/sysusers.d/cephmonfs.conf "$root/usr/lib/sysusers.d/cephmonfs.conf"
     install -m 644 README.md "$doc/"
     cp -R docs "$doc/docs"
     rm -rf "$doc/docs/man"
     cp -R contrib/. "$doc/examples/"
-    rm -rf "$doc/examples/completion" "$doc/examples/systemd/cephmonfs@.service"
+    rm -rf "$doc/examples/bin" "$doc/examples/completion" "$doc/examples/sysusers.d" \
+        "$doc/examples/systemd/cephmonfs@.service"
     copyright >"$doc/copyright"
     changelog | gzip -9n >"$doc/changelog.Debian.gz"
     gzip -9nc CHANGELOG.md >"$doc/changelog.gz"
     find "$root" -type d -exec chmod 755 {} +
     find "$doc" -type f -exec chmod 644 {} +
     control >"$root/DEBIAN/control"
-    printf '#!/bin/sh\nset -e\n[ "$1" != configure ] || ! command -v py3compile >/dev/null || py3compile -p cephmonfs\n' \
-        >"$root/DEBIAN/postinst"
+    postinst >"$root/DEBIAN/postinst"
     printf '#!/bin/sh\nset -e\n! command -v py3clean >/dev/null || py3clean -p cephmonfs\n' >"$root/DEBIAN/prerm"
-    # What mounts remembered goes when the package is purged.
+    # What mounts remembered goes when the package is purged; the account stays, as accounts do (Debian policy 9.2.2).
     printf '#!/bin/sh\nset -e\n[ "$1" != purge ] || rm -rf /var/lib/cephmonfs\n' >"$root/DEBIAN/postrm"
     chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm" "$root/DEBIAN/postrm"
     (cd "$root" && find usr -type f -exec md5sum {} + | LC_ALL=C sort -k2 >DEBIAN/md5sums)

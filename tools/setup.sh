@@ -108,7 +108,7 @@ build_venv() {
     version=$("$python" -c 'import sys; print(sys.executable, sys.version.split()[0])')
     stamp=$({ echo "$version"; cat requirements/build.txt requirements/runtime.txt "$list"; project; } | sha256sum)
     # One at a time: two `make` in one checkout must not build one environment.
-    exec 9>"${TMPDIR:-/tmp}/cephmonfs-setup-$(id -u).lock"
+    exec 9>"$venv.lock"
     flock 9
     [ "$(cat "$venv/.stamp-$1" 2>/dev/null)" = "$stamp" ] && return 0
     fresh_venv "$version"

@@ -12,11 +12,13 @@ from cephmonfs.cli.columns import fitted
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.loading import loading
 from cephmonfs.cli.secrets import hide_secrets
+from cephmonfs.host.process import set_name
 from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+PROGRAM: Final = "cephmonfs"
 # name -> (module with a main(argv) -> status, one line for the help).  Loaded only when called.
 COMMANDS: Final = {
     "mount": ("cephmonfs.cli.mount", "mount a view of a cluster: cephmonfs mount SOURCE DIR [-o OPTIONS]"),
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Dispatch to a command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     hide_secrets()
+    set_name(PROGRAM)
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help"):
         print(_help(), end="")

@@ -19,6 +19,7 @@ from cephmonfs.cli.secrets import hide_secrets
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.process import set_name
 from cephmonfs.model.usertext import censored
 from cephmonfs.wire import limits
 from cephmonfs.wire.text import one_line
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the helper; returns mount(8)'s exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     hide_secrets()
+    set_name(PROGRAM)
     set_path()
     try:
         return run(arguments, _serve)

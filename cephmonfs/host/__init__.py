@@ -1,0 +1,1 @@
+"""What is of this machine: accounts, files that root writes, unmounting."""
