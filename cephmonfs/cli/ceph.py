@@ -21,6 +21,7 @@ from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.session import first_of, timeout_sentence
 from cephmonfs.config.monaddr import parse_targets
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout
+from cephmonfs.host import files
 from cephmonfs.model.descriptions import parse_descriptions
 from cephmonfs.model.signature import NoSuchCommandError, WrongArgumentError, find_command
 from cephmonfs.model.usertext import censored, shown
@@ -146,7 +147,7 @@ def _print(reply: CommandReply, words: Sequence[str], wanted: str | None, out_fi
     if reply.text:
         print(_without(words, reply.text), file=sys.stderr)
     if out_file and out_file != "-":
-        with open(out_file, "wb") as file:
+        with open(files.overwrite(out_file), "wb") as file:
             file.write(reply.data)
         return Exit.OK
     sys.stdout.buffer.write(reply.data)

@@ -22,13 +22,14 @@ from cephmonfs.cli.asking import parser, run, say
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, settle, top_mount
 from cephmonfs.errors import ConfigError
+from cephmonfs.host import files
 from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PROGRAM: Final = "collect"
-_SKIPPED: Final = frozenset({"events_pipe"})  # has no end
+_NAMES: Final = 100  # that are tried where others may make files
 _MAX_FILE: Final = 32 << 20
 _MAX_ALL: Final = 256 << 20
 _PACKAGES: Final = ("pyfuse3", "trio", "cryptography", "crc32c", "dnspython", "prometheus-client", "rich")
@@ -54,15 +55,26 @@ def _main(argv: Sequence[str]) -> int:
     if mount is None or mount.fstype != FUSE_TYPE:
         raise ConfigError(f"{shown(root)} is no cephmon mount")
     name = f"cephmonfs-{time.strftime('%Y%m%d-%H%M%S')}"
-    path = given.output or f"{name}.tar.gz"
-    if path == "-":
+    if given.output == "-":
         _pack(name, root, sys.stdout.buffer)
         return Exit.OK
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        count = _pack(name, root, file)
+    path, fd = _create(name, given.output)
+    with os.fdopen(fd, "wb") as file:
+        count, size = _pack(name, root, file), file.tell()
     print(path)
-    say(PROGRAM, f"{count} files, {os.path.getsize(path)} bytes; look into it before you send it")
+    say(PROGRAM, f"{count} files, {size} bytes; look into it before you send it")
     return Exit.OK
+
+
+def _create(name: str, wanted: str | None) -> tuple[str, int]:
+    """Make the file, always a new one: in /tmp, what has its name may be a link that somebody else put there."""
+    paths = [wanted] if wanted else [f"{name}{end}.tar.gz" for end in ("", *(f"-{i}" for i in range(2, _NAMES)))]
+    for path in paths:
+        try:
+            return path, files.create(path)
+        except FileExistsError:
+            continue
+    raise ConfigError(f"{shown(paths[0])} is there already: name a new file by -o, or - for stdout")
 
 
 def _pack(name: str, root: str, file: io.BufferedIOBase | object) -> int:
@@ -100,8 +112,6 @@ def _files(root: str, problems: list[str]) -> Iterator[tuple[str, float]]:
         directories.sort()
         for name in sorted(names):
             path = os.path.relpath(os.path.join(where, name), root)
-            if path in _SKIPPED:
-                continue
             try:
                 info = os.stat(os.path.join(root, path))
             except OSError as exc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
@@ -15,11 +14,11 @@ from enum import StrEnum
 from typing import Final
 
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.unmount import unmount
 from cephmonfs.model.usertext import shown
 
 FUSE_TYPE: Final = "fuse.cephmon"
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MNT_DETACH: Final = 2
 _LAST_WORD_S: Final = 0.5
 _GENERATIONS: Final = 3
 _MAX_LINKS: Final = 40  # as the kernel
@@ -193,9 +192,10 @@ def life_of(path: str, patience_s: float = 5.0) -> Life:
 
 def _detach(path: str) -> None:
     if os.geteuid() == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.umount2(os.fsencode(path), _MNT_DETACH) != 0:
-            raise ConfigError(f"cannot detach the dead mount on {shown(path)}: {os.strerror(ctypes.get_errno())}", 32)
+        try:
+            unmount(path, lazy=True)
+        except OSError as exc:
+            raise ConfigError(f"cannot detach the dead mount on {shown(path)}: {exc.strerror}", 32) from exc
         return
     done = subprocess.run(["fusermount3", "-uz", "--", path], capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -21,6 +21,7 @@ from cephmonfs.cli.notify import FUSE_NAME, Notifier
 from cephmonfs.config.options import parse_options
 from cephmonfs.config.source import parse_fsid, parse_source, shown_source
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.unmount import unmount
 from cephmonfs.model.entity import EntityName
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 PROGRAM: Final = "premount"
 _READ_ONLY: Final = 1
 _FLAGS: Final = _READ_ONLY | 2 | 4 | 8  # MS_RDONLY, NOSUID, NODEV, NOEXEC
-_DETACH: Final = 2
 
 
 def main(argv: Sequence[str]) -> int:
@@ -80,4 +80,7 @@ def _mount(fuse: int, path: str, source: str, flags: int, *, allow_other: bool) 
 
 
 def _umount(path: str) -> None:
-    ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(path), _DETACH)
+    try:
+        unmount(path, lazy=True)
+    except OSError as exc:
+        say(PROGRAM, str(exc), journal.WARNING)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import pwd
 import resource
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-from cephmonfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cephmonfs.host.accounts import User
 
 # linux/prctl.h
 _PR_SET_DUMPABLE: Final = 4
@@ -28,24 +26,6 @@ _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _LAST_CAPABILITY: Final = 63
 _CAP_SYS_ADMIN: Final = 21
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Whom the daemon becomes."""
-
-    name: str
-    uid: int
-    gid: int
-
-
-def look_up(name: str) -> User:
-    """Find a user of this machine.  Raises ConfigError."""
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigError(f'run_as: this machine has no user "{name}"') from None
-    return User(name, entry.pw_uid, entry.pw_gid)
 
 
 def no_new_privs() -> None:
@@ -69,7 +49,11 @@ def become(user: User) -> None:
         # May be refused in a container without CAP_SETPCAP; without ids and new privileges it hardly matters.
         if _prctl(_PR_CAPBSET_READ, capability, check=False) == 1:
             _prctl(_PR_CAPBSET_DROP, capability, check=False)
-    os.setgroups([])
+    try:
+        os.setgroups([])
+    except PermissionError:
+        if user.uid != 0:  # a user namespace with a single id: its groups cannot be given up, nor used
+            raise
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
     _clear_capabilities()

@@ -6,6 +6,7 @@ Order of an end, whether by umount or by a signal: the file system stops, the mo
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -27,6 +28,8 @@ from cephmonfs.cli.session import Client, describe, first_answer, first_of, firs
 from cephmonfs.config.source import shown_source
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout, SessionLost
 from cephmonfs.fs import workers
+from cephmonfs.host import accounts
+from cephmonfs.host.unmount import unmount
 from cephmonfs.mon.snapshot import State
 from cephmonfs.runtime.clock import BootClock
 
@@ -87,7 +90,7 @@ def run_daemon(config: MountConfig, report: Reporter, parts: Parts[Any]) -> int:
 async def serve(config: MountConfig, report: Reporter, parts: Parts[Any], ring: LogRing) -> int:
     """Connect, mount, answer.  Failures before the mount are raised."""
     notifier = Notifier()
-    user = privileges.look_up(config.run_as) if config.run_as else None
+    user = accounts.look_up(config.run_as) if config.run_as else None
     stop = _Stop()
     with trio.open_signal_receiver(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
@@ -198,6 +201,12 @@ def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snaps
                 except OSError:
                     pass  # a libfuse that has closed it itself
             _wait_for_child()
+        elif os.geteuid() == 0 and not is_handed(config):
+            pyfuse3.close(unmount=False)
+            try:
+                unmount(config.mountpoint, lazy=True)  # libfuse would follow a link
+            except OSError as exc:
+                log.log(logging.DEBUG if exc.errno == errno.EINVAL else logging.WARNING, "umount: %s", exc)
         else:
             pyfuse3.close(unmount=True)
 
@@ -277,10 +286,11 @@ def captured_output() -> Iterator[Callable[[], str]]:
         os.close(memory)
 
 
-def restrict(config: MountConfig, user: privileges.User | None) -> None:
+def restrict(config: MountConfig, user: accounts.User | None) -> None:
     """Give up what the daemon needs no more."""
     if user is not None:
         privileges.become(user)
+        log.info("running as %s", user)
     if leaves_unmounting(config) or is_handed(config):
         privileges.no_new_privs()  # otherwise fusermount3 has yet to unmount for us
     privileges.keep_memory_private()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -11,6 +12,7 @@ from cephmonfs.cli.asking import parser, run
 from cephmonfs.cli.daemon import Exit
 from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, set_path, settle, top_mount
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.unmount import unmount
 from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
@@ -29,11 +31,14 @@ def _main(argv: Sequence[str]) -> int:
     arguments = parser(PROGRAM, "Unmounts, and waits until the daemon has gone.")
     arguments.add_argument("directory", metavar="DIR")
     arguments.add_argument("-l", "--lazy", action="store_true", help="detach now, even while files are open")
+    arguments.add_argument("-q", "--quiet", action="store_true", help="where nothing is mounted there is nothing to do")
     given = arguments.parse_args(argv)
     set_path()
     directory = settle(given.directory)
     mount = top_mount(mounts(), directory)
     if mount is None:
+        if given.quiet:
+            return Exit.OK
         raise ConfigError(f"{shown(directory)} is not mounted")
     if mount.fstype != FUSE_TYPE:
         raise ConfigError(f"{shown(directory)} is no cephmon mount but {mount.fstype}")
@@ -45,18 +50,22 @@ def _main(argv: Sequence[str]) -> int:
 
 
 def _unmount(directory: str, *, lazy: bool) -> None:
+    busy = " (lsof tells who holds files open; --lazy detaches at once)"
     if os.geteuid() == 0:
-        argv = ["umount", *(["-l"] if lazy else []), "--", directory]
-    else:
-        argv = ["fusermount3", "-uz" if lazy else "-u", "--", directory]
+        try:
+            unmount(directory, lazy=lazy)
+        except OSError as exc:
+            remedy = busy if exc.errno == errno.EBUSY else ""
+            raise ConfigError(f"{shown(directory)}: {exc.strerror}{remedy}", Exit.FAILED) from exc
+        return
+    argv = ["fusermount3", "-uz" if lazy else "-u", "--", directory]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise ConfigError(f"{argv[0]} is missing: install the package fuse3", 2) from None
     if done.returncode != 0:
         reason = " ".join(done.stderr.split()) or f"{argv[0]} ended with {done.returncode}"
-        remedy = " (lsof tells who holds files open; --lazy detaches at once)" if "busy" in reason else ""
-        raise ConfigError(f"{reason}{remedy}", Exit.FAILED)
+        raise ConfigError(f"{reason}{busy if 'busy' in reason else ''}", Exit.FAILED)
 
 
 def _daemons(directory: str) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 import stat
 from typing import TYPE_CHECKING, Final, Protocol
@@ -72,12 +71,3 @@ class LocalMachine:
         if len(data) > MAX_FILE:
             raise OSError(27, f"larger than {MAX_FILE >> 20} MiB", path)
         return data, mode
-
-
-def user_exists(name: str) -> bool:
-    """Tell whether the machine knows a user."""
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cephmonfs.auth.keyring import Keyring, parse_key, parse_secretfile
 from cephmonfs.config.cephconf import CephConf, cluster_name
-from cephmonfs.config.machine import user_exists
 from cephmonfs.config.monaddr import (
     PORT_V2,
     MonTarget,
@@ -29,6 +28,7 @@ from cephmonfs.config.options import DEFAULTS, OPTIONS, ParsedOptions, parse_opt
 from cephmonfs.config.source import Source, parse_fsid, parse_source
 from cephmonfs.config.textfile import decode_text
 from cephmonfs.errors import ConfigError
+from cephmonfs.host import accounts
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.model.usertext import HIDDEN, could_be_key, shown
@@ -319,10 +319,10 @@ class _Resolver:
                 raise ConfigError("run_as: only a mount made by root can change its user")
             return None
         if user is None:
-            return "nobody"
-        if not user_exists(user):
+            return accounts.ACCOUNT
+        if not accounts.is_known(user):
             raise ConfigError(f'run_as: this machine has no user "{shown(user)}"')
-        return None if user == "root" else str(user)
+        return None if user in ("root", "0") else str(user)
 
     # ---- the cluster ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ Prints the monitors' addresses; with --dir it also writes ceph.conf and a keyrin
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import trio
 
 from cephmonfs.demo.monitors import Demo, DemoSettings, run_monitors
+from cephmonfs.host import files
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityName
 from cephmonfs.msgr.events import Mode
@@ -45,8 +45,9 @@ def write_files(demo: Demo, where: Path) -> tuple[Path, Path]:
     """Write ceph.conf and keyring, the keyring for its owner's eyes only."""
     where.mkdir(parents=True, exist_ok=True)
     conf, keyring = where / "ceph.conf", where / "keyring"
-    conf.write_text(demo.conf(str(keyring.absolute())))
-    with open(os.open(keyring, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with open(files.overwrite(str(conf)), "w") as file:
+        file.write(demo.conf(str(keyring.absolute())))
+    with open(files.overwrite(str(keyring), 0o600), "w") as file:
         file.write(demo.keyring())
     return conf, keyring
 

@@ -8,7 +8,8 @@ after those that were given.  What is remembered is only where to knock; whoever
 
 Each is the MonMap as received (monmaptool --print reads it).  Its name is known before there is a session, so a mount
 that does not wait for one (`bg`) opens it while we are still root, as any other does, and all of them write through the
-descriptor later.  Nobody else can make, change or replace a file there.
+descriptor later.  Nobody else can make, change or replace a file there: root takes the directory back from whoever owns
+it, and no file is used that somebody else may write.
 A file that cannot be read, written or decoded is a line in the log and nothing more.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import DecodeError
+from cephmonfs.host import files
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.mon.hunt import Candidate
@@ -47,8 +49,7 @@ class Remembered:
     def candidates(self, kind: AddrType, priority: int) -> tuple[Candidate, ...]:
         """Return the monitors of last time, all with this priority; none if nothing usable is remembered."""
         try:
-            with self._path.open("rb") as file:
-                blob = file.read(_MAX_SIZE)
+            blob = files.read(str(self._path), _MAX_SIZE)
             if not blob:  # of a mount that has not had a session yet
                 return ()
             monmap = MonMap.decode(Cursor(blob, str(self._path)))
@@ -72,8 +73,11 @@ class Remembered:
         if self._fd is not None:
             return
         try:
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            directory = files.open_state(str(self._path.parent))
+            try:
+                self._fd = files.open_file(self._path.name, directory)
+            finally:
+                os.close(directory)
         except OSError as exc:
             log.debug("monmaps are not remembered: %s", exc)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cephmonfs.host.accounts import ACCOUNT, look_up
 from tests.support.cluster import Cluster
 from tests.support.helper import HELPER, Mounted, helper, is_mounted, processes, run, wait_gone
 from tests.support.release import new_key
@@ -164,9 +165,11 @@ def test_every_file_can_be_read_and_is_as_long_as_it_says(mount: Mounted) -> Non
             assert size == len(file.read()), path
 
 
-def test_the_daemon_is_nobody_and_may_nothing(mount: Mounted) -> None:
+def test_the_daemon_has_an_account_of_its_own_and_may_nothing(mount: Mounted) -> None:
     status = Path(f"/proc/{mount.daemon}/status").read_text()
-    assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.MULTILINE)
+    uid = look_up(ACCOUNT).uid
+    assert uid not in (0, 65534)
+    assert re.search(rf"^Uid:\t{uid}\t{uid}\t{uid}\t{uid}$", status, re.MULTILINE)
     for name in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
         assert re.search(rf"^{name}:\t0+$", status, re.MULTILINE), status
     assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)

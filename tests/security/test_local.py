@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import re
 import resource
 import shutil
 import stat
@@ -17,7 +17,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.helper import HELPER, Mounted, helper, is_mounted, processes, run, wait_gone
+from cephmonfs.host.accounts import ACCOUNT, look_up
+from tests.support.helper import CEPHMONFS, HELPER, ROOT, Mounted, helper, is_mounted, processes, run, wait_gone
 
 pytestmark = pytest.mark.fuse
 
@@ -296,17 +297,196 @@ def test_the_daemon_is_nowhere_near_its_own_mount(mount: Mounted) -> None:
 
 
 def test_privileges(mount: Mounted) -> None:
-    """nobody, no capability, no way to new ones, no core, and not to be looked into by another nobody."""
+    """A user of its own, no capability, no way to new ones, no core."""
     status = Path(f"/proc/{mount.daemon}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    assert fields["Uid"].split() == ["65534"] * 4
+    user = look_up(ACCOUNT)
+    assert user.uid not in (0, 65534)
+    assert (fields["Uid"].split(), fields["Gid"].split()) == ([str(user.uid)] * 4, [str(user.gid)] * 4)
     assert all(int(fields[name], 16) == 0 for name in ("CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd"))
     assert fields["NoNewPrivs"] == "1"
     assert fields["Groups"].strip() == ""
     limits = Path(f"/proc/{mount.daemon}/limits").read_text()
     core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
-    for name in ("mem", "environ", "maps", "fd/0"):
-        done = run([*NOBODY, "cat", f"/proc/{mount.daemon}/{name}"])
-        assert done.returncode != 0
-    assert errno.EPERM
+
+
+# What a process may do to another one of the same user, and no other may.  `pid` and `libc` are there.
+ATTACKS = {
+    **{f"read {name}": f"open(f'/proc/{{pid}}/{name}', 'rb').read(16)"
+       for name in ("mem", "environ", "maps", "io", "stack", "auxv", "syscall", "personality", "smaps", "pagemap")},
+    **{f"follow {name}": f"os.readlink(f'/proc/{{pid}}/{name}')"
+       for name in ("cwd", "exe", "root", "ns/net", "ns/user", "fd/0")},
+    "list its files": "os.listdir(f'/proc/{pid}/fd')",
+    "write oom_score_adj": "os.write(os.open(f'/proc/{pid}/oom_score_adj', os.O_WRONLY), b'1000')",
+    "write coredump_filter": "os.write(os.open(f'/proc/{pid}/coredump_filter', os.O_WRONLY), b'ff')",
+    "write autogroup": "os.write(os.open(f'/proc/{pid}/autogroup', os.O_WRONLY), b'19')",
+    "write timerslack": "os.write(os.open(f'/proc/{pid}/timerslack_ns', os.O_WRONLY), b'999999999')",
+    "ptrace": "check(libc.ptrace(16, pid, 0, 0))",
+    "pidfd_getfd": "check(libc.syscall(438, os.pidfd_open(pid), 5, 0))",
+    "process_vm_readv": "check(libc.process_vm_readv(pid, iov, 1, iov, 1, 0))",
+    "setpriority": "os.setpriority(os.PRIO_PROCESS, pid, 19)",
+    "sched_setscheduler": "os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))",
+    "sched_setaffinity": "os.sched_setaffinity(pid, {0})",
+    "ioprio_set": "check(libc.syscall(251, 1, pid, 3 << 13))",
+    "move_pages": "check(libc.syscall(279, pid, 0, 0, 0, 0, 0))",
+    **{f"limit {name}": f"resource.prlimit(pid, resource.RLIMIT_{name}, (16, 16))"
+       for name in ("NOFILE", "AS", "NPROC", "CPU", "CORE", "STACK")},
+    **{f"signal {name}": f"os.kill(pid, signal.SIG{name})"
+       for name in ("CONT", "STOP", "TSTP", "HUP", "USR1", "TERM", "SEGV", "ABRT", "KILL")},
+    "pidfd_send_signal": "signal.pidfd_send_signal(os.pidfd_open(pid), signal.SIGKILL)",
+}  # fmt: skip
+ATTACKER = """
+import ctypes, json, os, resource, signal, sys
+pid, libc, iov = int(sys.argv[1]), ctypes.CDLL(None, use_errno=True), (ctypes.c_void_p * 2)(1, 1)
+def check(result):
+    if result < 0: raise OSError(ctypes.get_errno(), "")
+found = {}
+for name, attack in json.loads(sys.stdin.read()).items():
+    try: found[name] = f"done: {eval(attack)!r}"
+    except OSError as exc: found[name] = exc.errno
+print(json.dumps(found))
+"""
+
+
+_READS = ("read ", "follow ", "list ", "pidfd_getfd", "process_vm", "ptrace")
+UNREADABLE = {name for name in ATTACKS if name.startswith(_READS)}
+
+
+@pytest.mark.parametrize("options", [(), ("noauto_unmount",), ("allow_other", "bg")], ids=str)
+@pytest.mark.parametrize("who", ["nobody", "another mount's user"])
+def test_who_else_may_touch_the_daemon(tmp_path: Path, who: str, options: tuple[str, ...]) -> None:
+    """Not even a process of its own user looks into it."""
+    with Mounted("demo:", tmp_path / "m", "demo_mons=1", *options) as mounted:
+        mine = look_up(ACCOUNT)
+        uid, gid = (65534, 65534) if who == "nobody" else (mine.uid, mine.gid)
+        become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--"]
+        attacks = {name: attack for name, attack in ATTACKS.items() if who == "nobody" or name in UNREADABLE}
+        done = subprocess.run(
+            [*become, "/usr/bin/python3", "-c", ATTACKER, str(mounted.daemon)],
+            input=json.dumps(attacks), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        allowed = {name: found for name, found in json.loads(done.stdout).items() if isinstance(found, str)}
+        assert allowed == {}
+        assert mounted.df()[0] > 0
+
+
+def test_two_mounts_have_the_same_user(mount: Mounted, tmp_path: Path) -> None:
+    with Mounted("demo:", tmp_path / "m", "demo_mons=1") as other:
+        first, second = (Path(f"/proc/{one.daemon}/status").read_text() for one in (mount, other))
+        lines = [[line for line in text.splitlines() if line.startswith(("Uid:", "Gid:"))] for text in (first, second)]
+        assert lines[0] == lines[1]
+
+
+# Maps of user namespaces: lines of /proc/PID/uid_map, and whom the daemon becomes in there.
+NAMESPACES = {
+    "a single id": ("0 0 1", 0),
+    "two ids": ("0 0 1\n54321 200000 1", 54321),
+    "a hundred": ("0 200000 100", 99),
+    "rootless, with a range": ("0 0 1\n1 200000 65536", 65520),
+    "all but nobody": ("0 200000 65534", 65520),
+}
+IN_NAMESPACE = """
+import ctypes, os, subprocess, sys
+ready, go = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x10000000 | 0x00020000) == 0, ctypes.get_errno()  # CLONE_NEWUSER, CLONE_NEWNS
+    os.write(ready[1], b"x")
+    os.read(go[0], 1)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.execvp("sh", ["sh", "-c", sys.argv[2]])
+os.read(ready[0], 1)
+for kind in ("uid", "gid"):
+    with open(f"/proc/{pid}/{kind}_map", "w") as file:
+        file.write(sys.argv[1])
+os.write(go[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_in_a_user_namespace_with_few_ids(name: str) -> None:
+    """As in a rootless container: mounted, and without a capability, as somebody whom nobody else is in there."""
+    if not Path("/proc/self/ns/user").exists():
+        pytest.skip("no user namespaces here")
+    id_map, uid = NAMESPACES[name]
+    look = (
+        "set -e; mount -t tmpfs none /run; mkdir /run/m; "
+        f"{HELPER} demo: /run/m -o demo_mons=1; cat /run/m/session/state; grep ' running as ' /run/m/log; "
+        "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/cmdline 2>/dev/null | grep -qx /run/m || continue; "
+        "[ $(cat $p/comm) = mount.cephmon ] && grep -E '^(Uid|CapEff|CapPrm|CapBnd|NoNewPrivs)' $p/status; done; "
+        "umount /run/m"
+    )
+    device = "cp -a /dev/fuse /run/fuse && chmod 666 /run/fuse && mount --bind /run/fuse /dev/fuse"  # as udev has it
+    outside = f'mount --make-rprivate / && mount -t tmpfs none /run && {device} && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-ec", outside, "sh", sys.executable, "-c", IN_NAMESPACE, id_map, look]
+    done = run(argv)
+    assert done.returncode == 0, done.stderr
+    state, log, *status = done.stdout.splitlines()
+    assert state == "open"
+    assert f"uid {uid}" in log
+    fields = dict(line.split(":\t", 1) for line in status)
+    assert fields["Uid"].split()[0] == str(uid)
+    assert {fields[cap] for cap in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
+    assert fields["NoNewPrivs"] == "1"
+
+
+def collect(mount: Mounted, where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run([*CEPHMONFS, "collect", str(mount.path), *arguments], cwd=where, env={"PYTHONPATH": str(ROOT)})
+
+
+def test_a_bundle_follows_no_link(mount: Mounted, tmp_path: Path) -> None:
+    """As root in a directory like /tmp, where somebody else can guess the name."""
+    sticky, victim = tmp_path / "sticky", tmp_path / "victim"
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    victim.write_text("precious")
+    planted = set()
+    for second in range(30):
+        path = sticky / time.strftime("cephmonfs-%Y%m%d-%H%M%S.tar.gz", time.localtime(time.time() + second))
+        path.symlink_to(victim if second % 2 else tmp_path / "absent")
+        os.lchown(path, 12345, 12345)
+        planted.add(path.name)
+    done = collect(mount, sticky)
+    assert done.returncode == 0, done.stderr
+    (made,) = {path.name for path in sticky.iterdir()} - planted
+    assert done.stdout == f"{made}\n"
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "absent").exists()
+    info = (sticky / made).lstat()
+    assert stat.S_ISREG(info.st_mode)
+    assert (info.st_uid, stat.S_IMODE(info.st_mode)) == (os.geteuid(), 0o600)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "file", "fifo"])
+def test_a_bundle_is_a_new_file(mount: Mounted, tmp_path: Path, kind: str) -> None:
+    victim, name = tmp_path / "victim", tmp_path / "bundle"
+    victim.write_text("precious")
+    match kind:
+        case "link":
+            name.symlink_to(victim)
+        case "dangling link":
+            name.symlink_to(tmp_path / "absent")
+        case "file":
+            name.write_text("precious")
+        case "fifo":
+            os.mkfifo(name)
+    done = collect(mount, tmp_path, "-o", str(name))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr == f"cephmonfs collect: {name} is there already: name a new file by -o, or - for stdout\n"
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "absent").exists()
+    assert collect(mount, tmp_path, "-o", str(tmp_path / "new")).returncode == 0
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+def test_nothing_is_locked_in_a_directory_of_everybody() -> None:
+    """Of our shell scripts, none names a file in /tmp that somebody else could have put there before."""
+    for script in (*(ROOT / "tools").glob("*.sh"), ROOT / "Makefile"):
+        for line in script.read_text().splitlines():
+            assert "mktemp" in line or not re.search(r"/tmp\b|TMPDIR", line), (script, line)

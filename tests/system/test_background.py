@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pwd
 import stat
 from pathlib import Path
 
 import pytest
 
+from cephmonfs.host.accounts import ACCOUNT, look_up
 from tests.support.cluster import Cluster
 from tests.support.helper import STATE, Mounted, run
 
@@ -37,12 +37,12 @@ def test_a_pool_that_is_not_there(pacific: Cluster, tmp_path: Path) -> None:
 
 
 def test_the_monmap_is_remembered(pacific: Cluster, tmp_path: Path) -> None:
-    """By a daemon that is nobody before it has a session, in a file that is root's; the next mount finds it there."""
+    """By a daemon that is not root by the time it has a session, in root's file; the next mount finds it there."""
     options = ("name=df", f"secretfile={pacific.write_secret('client.df')}", f"fsid={pacific.fsid}", "bg")
     with Mounted(pacific.source(), tmp_path / "m", *options) as mount:
         mount.wait_for("epoch/monmap", r"\d+")
-        nobody = pwd.getpwnam("nobody").pw_uid
-        assert f"Uid:\t{nobody}\t{nobody}\t{nobody}\t{nobody}\n" in Path(f"/proc/{mount.daemon}/status").read_text()
+        uid = look_up(ACCOUNT).uid
+        assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in Path(f"/proc/{mount.daemon}/status").read_text()
         path = STATE / f"{pacific.fsid}.monmap"
         assert path.read_bytes() == (mount.path / "maps/monmap.bin").read_bytes()
         for made in (path, STATE):

@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
-from cephmonfs.cli.privileges import User, look_up
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.accounts import User, look_up
 
 _STATUS = """
 import os, resource
 from cephmonfs.cli import privileges
+from cephmonfs.host import accounts
 {calls}
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(*(status[name].split()[0] for name in ("Uid", "Gid", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")))
@@ -28,7 +29,7 @@ def _run(calls: str) -> list[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_all_of_it() -> None:
-    calls = "user = privileges.User('x', 12345, 54321); privileges.become(user); privileges.no_new_privs()"
+    calls = "user = accounts.User('x', 12345, 54321); privileges.become(user); privileges.no_new_privs()"
     none = "0" * 16
     assert _run(calls) == [f"12345 54321 {none} {none} {none} {none} 1", _run(calls)[1]]
     assert _run(f"{calls}; privileges.keep_memory_private()")[1] == "[] (0, 0) 0"  # not dumpable: /proc is root's

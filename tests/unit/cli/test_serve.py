@@ -265,7 +265,7 @@ def test_systemd_is_told(mnt: Mounted, tmp_path_factory: pytest.TempPathFactory)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(name)
         for parent in (Path(name), *Path(name).parents[:3]):
-            parent.chmod(0o777)  # the daemon is nobody by then
+            parent.chmod(0o777)  # the daemon is not root by then
         sock.settimeout(20)
         with mnt.foreground(NOTIFY_SOCKET=name, WATCHDOG_USEC="50000") as process:
             assert sock.recv(4096) == b"READY=1\nSTATUS=open with a (v2:127.0.0.1:3300/0, secure)"

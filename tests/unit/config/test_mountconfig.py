@@ -37,7 +37,7 @@ def test_all_from_options_reads_nothing() -> None:
         None,
     )
     assert (config.mount_timeout, config.statfs_timeout, config.stale_after) == (60, 1, 60)
-    assert (config.run_as, config.allow_other, config.auto_unmount, config.bg) == ("nobody", True, True, False)
+    assert (config.run_as, config.allow_other, config.auto_unmount, config.bg) == ("cephmonfs", True, True, False)
     assert (config.uid, config.gid, config.mode) == (0, 0, 0o444)
     assert machine.reads == []
     assert config.warnings == ()
