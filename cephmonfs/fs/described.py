@@ -27,13 +27,12 @@ _TELL_ANSWERED: Final = frozenset({"version"})
 
 _SECRETIVE: Final = frozenset({"auth", "config", "config-key"})
 _BINARY: Final = frozenset({"getmap", "getcrushmap"})  # last words whose answer is an encoded map
-_MAX: Final = 5000  # commands; Tentacle describes 700
 
 
 def described(answer: bytes) -> list[Command]:
     """Return the commands that read only, need no argument, and are the monitor's own, in both formats."""
     found: dict[Command, None] = {}
-    for description in parse_descriptions(answer)[:_MAX]:
+    for description in parse_descriptions(answer):
         if not _reads_only(description) or not all(argument.optional for argument in description.arguments):
             continue
         found.update(dict.fromkeys(forms(" ".join(description.prefix))))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from cephmonfs.model.answer import Fields, parse_object
+from cephmonfs.wire import limits
 
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")  # of all releases; a file name and a word of a terminal
 _MAX_WORDS: Final = 16  # the longest prefix has 6
@@ -40,7 +42,7 @@ class CommandDescription:
 
 def parse_descriptions(data: bytes) -> tuple[CommandDescription, ...]:
     """Read the answer; entries of another shape are left out.  Raises NoData."""
-    entries = parse_object(data, "get_command_descriptions").items()
+    entries = islice(parse_object(data, "get_command_descriptions").items(), limits.MAX_COMMANDS_TOLD)
     return tuple(found for _, entry in entries if (found := _description(entry)) is not None)
 
 

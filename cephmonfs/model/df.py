@@ -8,6 +8,7 @@ from typing import Final
 
 from cephmonfs.errors import NoData
 from cephmonfs.model.answer import Fields, parse_object
+from cephmonfs.wire import limits
 
 CLUSTER_NUMBERS: Final = ("total_bytes", "total_used_bytes", "total_used_raw_bytes")
 POOL_NUMBERS: Final = (
@@ -43,7 +44,7 @@ class Df:
         """Read the answer.  Raises NoData."""
         report = parse_object(data, "df")
         pools: dict[int, Mapping[str, float]] = {}
-        for row in report.rows("pools"):
+        for row in report.rows("pools")[: limits.MAX_POOLS_TOLD]:
             id = row.integer("id")
             if id is not None:
                 pools.setdefault(id, _numbers(row.fields("stats"), POOL_NUMBERS))

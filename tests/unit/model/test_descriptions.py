@@ -6,6 +6,7 @@ import pytest
 
 from cephmonfs.errors import NoData
 from cephmonfs.model.descriptions import CommandArgument, CommandDescription, parse_descriptions
+from cephmonfs.wire import limits
 
 
 def parsed(*entries: object) -> tuple[CommandDescription, ...]:
@@ -65,3 +66,7 @@ def test_whether_an_argument_is_required(told: object, optional: bool) -> None:
     """What is neither counts as false, as a misspelt word of Nautilus does there."""
     (found,) = parsed({"sig": ["x", {"name": "a", "type": "CephString", "req": told}]})
     assert found.arguments[0].optional is optional
+
+
+def test_commands_are_bounded() -> None:
+    assert len(parsed(*({"sig": [f"c{i}"]} for i in range(limits.MAX_COMMANDS_TOLD + 1)))) == limits.MAX_COMMANDS_TOLD

@@ -6,6 +6,7 @@ import pytest
 
 from cephmonfs.errors import NoData
 from cephmonfs.model.df import Df, parse_odd_objects
+from cephmonfs.wire import limits
 
 
 def test_df() -> None:
@@ -23,3 +24,8 @@ def test_objects_that_are_not_as_they_should_be() -> None:
     for odd in (b"{}", b'{"pgmap": []}', b'{"pgmap": {"num_pgs": "1"}}'):
         with pytest.raises(NoData):
             parse_odd_objects(odd)
+
+
+def test_pools_are_bounded() -> None:
+    answer = json.dumps({"pools": [{"id": i} for i in range(limits.MAX_POOLS_TOLD + 1)]}).encode()
+    assert len(Df.parse(answer).pools) == limits.MAX_POOLS_TOLD
