@@ -33,6 +33,10 @@ class UnknownEncoding(DecodeError):
     """Bytes of a version that this program does not read: older, or too new.  Nothing is wrong with them."""
 
 
+class TooLarge(UnknownEncoding):
+    """A list that is longer than what this program keeps.  Nothing needs to be wrong with it."""
+
+
 class IntegrityError(ProtocolError):
     """A crc, GCM tag or signature does not match."""
 

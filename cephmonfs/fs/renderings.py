@@ -74,6 +74,7 @@ class _Known:
     strong: Content | None
     began: float  # trio's clock
     took_s: float
+    anew: bool  # made for an opener, with fresh answers
 
     @property
     def again_at(self) -> float:
@@ -127,8 +128,11 @@ class Renderings:
         return (await self.of(inode, node, anew=False)).size
 
     def recent(self, inode: int, node: Node) -> Rendering | None:
-        """Return a page with ages that was made a moment ago: whoever opens it now shares it, and nothing is asked."""
-        return self._shared(inode, node, trio.current_time(), anew=True) if node.row.ages else None
+        """Return a page with ages that an opener got a moment ago: the next shares it, and nothing is asked."""
+        known = self._known.get(inode)
+        if known is None or not known.anew or not node.row.ages:
+            return None
+        return self._shared(inode, node, trio.current_time(), anew=True)
 
     async def of(self, inode: int, node: Node, *, anew: bool) -> Rendering:
         """Return the present content; `anew` also when only its ages have changed.
@@ -143,7 +147,7 @@ class Renderings:
                 return rendering
             known = self._known.get(inode)
             if (known is None or came >= known.again_at) and not is_heavy(node, view := self._view()):
-                return self._keep(inode, node, view, came, node.render(view))
+                return self._keep(inode, node, view, came, node.render(view), anew=anew)
             lock = self._locks[inode] = trio.Lock()
         with self._slots.take() as may_wait:
             if not may_wait:
@@ -164,9 +168,9 @@ class Renderings:
                 await trio.sleep_until(known.again_at)
             view = self._view()
             if is_heavy(node, view):
-                await self._in_thread(inode, node, view)
+                await self._in_thread(inode, node, view, anew=anew)
             else:
-                return self._keep(inode, node, view, trio.current_time(), node.render(view))
+                return self._keep(inode, node, view, trio.current_time(), node.render(view), anew=anew)
         return rendering
 
     def _shared(self, inode: int, node: Node, came: float, *, anew: bool) -> Rendering | None:
@@ -181,23 +185,23 @@ class Renderings:
             return None
         return rendering if not (anew and node.row.ages) or came < known.again_at else None
 
-    async def _in_thread(self, inode: int, node: Node, view: View) -> None:
+    async def _in_thread(self, inode: int, node: Node, view: View, *, anew: bool) -> None:
         """Have it rendered in a thread; one that is under way goes on when he who waits for it leaves."""
         job = self._jobs.get(inode)
         if job is None:
             if self._nursery is None:
                 raise RuntimeError("nobody runs the renderings")
             job = self._jobs[inode] = _Job()
-            self._nursery.start_soon(self._run_job, inode, node, view, job)
+            self._nursery.start_soon(self._run_job, inode, node, view, job, anew)
         await job.done.wait()
         if job.failure is not None:
             raise job.failure.error()
 
-    async def _run_job(self, inode: int, node: Node, view: View, job: _Job) -> None:
+    async def _run_job(self, inode: int, node: Node, view: View, job: _Job, anew: bool) -> None:
         began = trio.current_time()
         try:
             data = await trio.to_thread.run_sync(node.render, view, limiter=self._threads)
-            job.rendering = self._keep(inode, node, view, began, data)
+            job.rendering = self._keep(inode, node, view, began, data, anew=anew)
         except CephMonFSError as exc:
             job.failure = Failure.of(exc, node)
         except Exception:
@@ -207,13 +211,13 @@ class Renderings:
             del self._jobs[inode]
             job.done.set()
 
-    def _keep(self, inode: int, node: Node, view: View, began: float, data: bytes) -> Rendering:
+    def _keep(self, inode: int, node: Node, view: View, began: float, data: bytes, *, anew: bool) -> Rendering:
         self.forget(inode)
         rendering = Rendering(node.key(view), node.mtime(view), Content(data))
         content = rendering.content
         small = content if len(data) <= _SMALL else None
         took_s = trio.current_time() - began
-        self._known[inode] = _Known(rendering.key, len(data), rendering.mtime, ref(content), small, began, took_s)
+        self._known[inode] = _Known(rendering.key, len(data), rendering.mtime, ref(content), small, began, took_s, anew)
         self._kept += len(data) if small else 0
         for other in tuple(self._known) if self._kept > _MAX_KEPT else ():
             known = self._known[other]

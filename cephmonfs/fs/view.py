@@ -37,20 +37,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_DECODERS: Final[Mapping[str, Callable[[Cursor], object]]] = {
-    "monmap": MonMap.decode,
-    "mdsmap": MDSMap.decode,
-    "fsmap": FSMap.decode,
-}
-
 
 class Memo:
-    """The last decoding of each map and the last parsing of each JSON answer, so that each is done once."""
+    """The last parsing of each answer, and what else is costly and seldom wanted, so that each is done once."""
 
     def __init__(self) -> None:
         self._slots: dict[object, tuple[object, object]] = {}
-        self.osdmap: tuple[bytes, int, OSDMap] | None = None  # the full map, how many incrementals are in, the result
-        self.placement: tuple[bytes, int, OSDMap, Placement] | None = None  # likewise
+        self.placement: tuple[bytes, int, OSDMap, Placement] | None = None  # blob, incrementals that are in, result
 
     def get(self, slot: object, source: object, make: Callable[[], T]) -> T:
         """Return what `make` once made from this very `source`; one result is kept per `slot`."""
@@ -165,14 +158,14 @@ class View:
         return record.blob
 
     def _decoded(self, name: str) -> object:
-        blob = self.map_blob(name)
-        return self.memo.get(name, blob, lambda: _DECODERS[name](Cursor(blob, name)))
+        value = self.map_record(name).value
+        if value is None:
+            raise NoData(f"only the epoch of the {name} is known")
+        return value
 
     @property
     def monmap(self) -> MonMap:
         """The decoded monmap."""
-        if self.snapshot.monmap is not None:
-            return self.snapshot.monmap
         return cast("MonMap", self._decoded("monmap"))
 
     @property
@@ -189,17 +182,8 @@ class View:
 
     @property
     def osdmap(self) -> OSDMap:
-        """The head of the osdmap: the full map, and upon it what has changed since."""
-        blob = self.map_blob("osdmap")
-        changes = self.map_record("osdmap").incrementals
-        held = self.memo.osdmap
-        if held is None or held[0] is not blob or held[1] > len(changes):
-            held = (blob, 0, OSDMap.decode(Cursor(blob, "osdmap")))
-        _, done, osdmap = held
-        for change in changes[done:]:
-            osdmap = osdmap.apply(Incremental.decode(Cursor(change, "osdmap incremental")))
-        self.memo.osdmap = (blob, len(changes), osdmap)
-        return osdmap
+        """The osdmap of the newest epoch."""
+        return cast("OSDMap", self._decoded("osdmap"))
 
     @property
     def placement(self) -> Placement:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from cephmonfs.errors import DecodeError, IntegrityError, UnknownEncoding
+from cephmonfs.errors import DecodeError, IntegrityError, TooLarge, UnknownEncoding
 from cephmonfs.model.entity import BLANK_ADDR, AddrVec, Epoch
 from cephmonfs.wire import limits
 from cephmonfs.wire.crc32c import raw_crc32c
@@ -162,7 +162,7 @@ class Pool:
         last_change, snap_seq = body.u32(), body.u64()
         body.skip(4)  # snap_epoch
         snaps = tuple(body.mapping(Cursor.u64, PoolSnap.decode, each=8 + 6).values())
-        body.skip(16 * body.count(each=16))  # removed_snaps
+        body.skip(16 * body.count(each=16, kept=False))  # removed_snaps
         body.skip(8)  # auid
         flags = body.u64()
         body.skip(4)  # crash replay
@@ -337,8 +337,8 @@ class OSDMap:
             epoch=Epoch(client.u32()),
             created=client.utime(),
             modified=client.utime(),
-            pools=client.mapping(Cursor.s64, Pool.decode, each=8 + 6),
-            pool_names=client.mapping(Cursor.s64, Cursor.text, each=8 + 4),
+            pools=client.mapping(Cursor.s64, Pool.decode, each=8 + 6, limit=limits.MAX_POOLS),
+            pool_names=client.mapping(Cursor.s64, Cursor.text, each=8 + 4, limit=limits.MAX_POOLS),
             pool_max=client.s32(),
             flags=client.u32(),
             max_osd=client.s32(),
@@ -390,6 +390,8 @@ class OSDMap:
             states[osd] |= OSD_EXISTS | OSD_UP
         pools = {**self.pools, **{id: replace(pool, last_change=inc.epoch) for id, pool in inc.new_pools.items()}}
         names = {**self.pool_names, **inc.new_pool_names}
+        if max(len(pools), len(names)) > limits.MAX_POOLS:
+            raise TooLarge("OSDMap::Incremental", 0, f"{len(pools)} pools, limit {limits.MAX_POOLS}")
         return replace(
             self,
             epoch=inc.epoch,
@@ -485,8 +487,8 @@ class Incremental:
             *head,
             fullmap=OSDMap.decode(fullmap) if fullmap.remaining else None,
             new_max_osd=client.s32(),
-            new_pools=client.mapping(Cursor.s64, Pool.decode, each=8 + 6),
-            new_pool_names=client.mapping(Cursor.s64, Cursor.text, each=8 + 4),
+            new_pools=client.mapping(Cursor.s64, Pool.decode, each=8 + 6, limit=limits.MAX_POOLS),
+            new_pool_names=client.mapping(Cursor.s64, Cursor.text, each=8 + 4, limit=limits.MAX_POOLS),
             old_pools=frozenset(client.items(Cursor.s64, each=8)),
             new_up=tuple(client.mapping(Cursor.s32, AddrVec.decode, each=4 + 5)),
             new_state=client.mapping(Cursor.s32, Cursor.u32, each=8),

@@ -132,11 +132,11 @@ class Placement:
         body.sub_blob("crush")
         body.skip(4)  # max_osd
         _skip_pools(body)
-        body.skip(8 * body.count(each=8))  # pools removed
+        body.skip(8 * body.count(each=8, kept=False))  # pools removed
         size = after.max_osd
         up = body.mapping(Cursor.s32, AddrVec.decode, each=4 + 5)
         states = body.mapping(Cursor.s32, Cursor.u32, each=8)
-        body.skip(8 * body.count(each=8))  # weights
+        body.skip(8 * body.count(each=8, kept=False))  # weights
         pg_temp = body.mapping(PgId.decode, _osds, each=_PG_BYTES + 4)
         primary_temp = body.mapping(PgId.decode, Cursor.s32, each=_PG_BYTES + 4)
         affinity = body.mapping(Cursor.s32, Cursor.u32, each=8)

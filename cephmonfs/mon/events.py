@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.model.entity import EntityAddr
+from cephmonfs.mon.decoding import DecodeJob
 from cephmonfs.mon.requests import LinkId, WaiterId
 from cephmonfs.mon.snapshot import CommandReply, StatfsRecord
 
@@ -48,4 +49,11 @@ class Changed:
     what: frozenset[str]
 
 
-SessionEvent = Connect | Close | Answered | Failed | Changed
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Call `job.run()`, best in a thread, and then `decoded`."""
+
+    job: DecodeJob
+
+
+SessionEvent = Connect | Close | Answered | Failed | Changed | Decode

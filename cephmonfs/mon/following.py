@@ -11,16 +11,17 @@ everything else goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 from uuid import UUID
 
-from cephmonfs.errors import DecodeError, ForeignCluster, IntegrityError, UnknownEncoding
+from cephmonfs.errors import CephMonFSError, DecodeError, ForeignCluster, IntegrityError, UnknownEncoding
 from cephmonfs.messages import mon
 from cephmonfs.messages.mon import SubscribeItem
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
+from cephmonfs.mon.decoding import MapPayload, Outcomes
 from cephmonfs.mon.journal import Journal
 from cephmonfs.mon.link import Link
 from cephmonfs.mon.maps import MapStore
@@ -32,9 +33,11 @@ from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Cursor
 
 DecodedMap = TypeVar("DecodedMap", FSMap, MDSMap, OSDMap)
+Decoded = MonMap | FSMap | MDSMap | OSDMap
 Items = Mapping[str, SubscribeItem]
 
 _NOTHING: Final[Items] = {}
+_UNDECODED: Final[Outcomes] = {}
 _BY_SESSION: Final = tuple(name for name in MAPS if name != "monmap")
 """What the session's own monitor is asked for; with the monmap each link begins."""
 
@@ -52,9 +55,10 @@ class Following:
         self.monmap: MonMap | None = None
         self.denied: set[str] = set()  # our caps do not cover them
         self._came: set[str] = set()  # in this session
-        self._osdmap: OSDMap | None = None
+        self.osdmap: OSDMap | None = None
+        self._outcomes: Outcomes = {}  # of the message that is being taken, if it was decoded before
         self._bad: dict[str, int] = {}  # crc of the last one of each name that did not decode
-        self._unread: set[str] = set()  # maps that the cluster has and we cannot read
+        self.unread: set[str] = set()  # maps that the cluster has and we cannot read
         self._osdmap_asked_at = -1  # what we had when we last asked for a full one
 
     # ---- subscriptions
@@ -103,12 +107,18 @@ class Following:
             raise DecodeError("MonMap", 0, "no monitors in it")
         if not self._is_news("monmap", monmap.epoch, payload.monmap, now):
             return None
-        self._got("monmap", monmap.epoch, payload.monmap, now)
+        self._got("monmap", monmap.epoch, payload.monmap, now, monmap)
         self.monmap = monmap
         return monmap
 
-    def on_map(self, link: Link, payload: mon.MMDSMap | mon.MFSMap | mon.MOSDMap | mon.MMgrMap, now: Stamp) -> Items:
-        """Take another map than the monmap."""
+    def comes(self, payload: MapPayload) -> None:
+        """A map is here and will be taken: the caps cover it."""
+        names = {mon.MOSDMap: "osdmap", mon.MFSMap: "fsmap", mon.MMDSMap: "mdsmap", mon.MMgrMap: "mgrmap"}
+        self._came.add(names[type(payload)])
+
+    def on_map(self, link: Link, payload: MapPayload, now: Stamp, outcomes: Outcomes = _UNDECODED) -> Items:
+        """Take another map than the monmap.  `outcomes`: what decoding it gave, if that was done before."""
+        self._outcomes = outcomes
         match payload:
             case mon.MOSDMap():
                 return self._on_osdmap(link, payload, now)
@@ -129,7 +139,7 @@ class Following:
         if fsmap is None:
             return _NOTHING
         first = self._subs.have("fsmap") == 0
-        self._got("fsmap", payload.epoch, payload.fsmap, now)
+        self._got("fsmap", payload.epoch, payload.fsmap, now, fsmap)
         is_another = self._target.on_fsmap(fsmap)
         if self._target.fs is not None:
             is_another = self._subs.choose_mdsmap(self._target.fscid)
@@ -147,7 +157,7 @@ class Following:
             return
         mdsmap = self._decoded(link, "mdsmap", payload.epoch, payload.mdsmap, MDSMap.decode)
         if mdsmap is not None:
-            self._got("mdsmap", payload.epoch, payload.mdsmap, now)
+            self._got("mdsmap", payload.epoch, payload.mdsmap, now, mdsmap)
             self._target.on_mdsmap(mdsmap)
 
     def _on_osdmap(self, link: Link, payload: mon.MOSDMap, now: Stamp) -> Items:
@@ -173,19 +183,19 @@ class Following:
         if osdmap is None:
             return
         self.check_fsid(osdmap.fsid)
-        if old is not None and osdmap == self._osdmap:
-            self._maps.put("osdmap", epoch, blob, old.at)  # no news, but without a chain
+        if old is not None and osdmap == self.osdmap:
+            self._maps.put("osdmap", epoch, blob, old.at, osdmap)  # no news, but without a chain
             return
-        self._got("osdmap", epoch, blob, now)
+        self._got("osdmap", epoch, blob, now, osdmap)
         self._now_osdmap(osdmap)
 
     def _go_on(self, link: Link, epoch: int, blob: bytes, now: Stamp) -> bool:
         """Go one epoch on; False if we cannot from where we are."""
-        old = self._osdmap
+        old = self.osdmap
         if old is None or epoch != old.epoch + 1:
             return False
         osdmap = self._decoded(link, "osdmap", epoch, blob, lambda cur: old.apply(Incremental.decode(cur)))
-        if osdmap is None or not self._maps.put_incremental(epoch, blob, now):
+        if osdmap is None or not self._maps.put_incremental(epoch, blob, now, osdmap):
             return False
         self._subs.got("osdmap", epoch)
         self._journal.changed("osdmap")
@@ -193,7 +203,7 @@ class Following:
         return True
 
     def _now_osdmap(self, osdmap: OSDMap | None) -> None:
-        self._osdmap = osdmap
+        self.osdmap = osdmap
         self._target.on_osdmap(osdmap)
 
     def _full_osdmap(self) -> Items:
@@ -223,11 +233,13 @@ class Following:
         record = self._maps.get(name)
         return record is None or (record.epoch, record.blob) != (epoch, blob)
 
-    def _got(self, name: str, epoch: int, blob: bytes, now: Stamp) -> None:
-        self._maps.put(name, epoch, blob, now)
+    def _got(
+        self, name: str, epoch: int, blob: bytes, now: Stamp, value: MonMap | FSMap | MDSMap | OSDMap | None = None
+    ) -> None:
+        self._maps.put(name, epoch, blob, now, value)
         self._versions.forget(name)
         self._subs.got(name, epoch)
-        self._unread.discard(name)
+        self.unread.discard(name)
         self._journal.changed(name)
 
     def _forget(self, name: str) -> None:
@@ -243,7 +255,10 @@ class Following:
     ) -> DecodedMap | None:
         """Decode a map before it takes the place of a good one; None: we do without it."""
         try:
-            value = decode(Cursor(blob, name))
+            outcome = self._outcomes.get((name, epoch)) or decode(Cursor(blob, name))
+            if isinstance(outcome, CephMonFSError):
+                raise outcome
+            value = cast("DecodedMap", outcome)
             if value.epoch != epoch:
                 raise DecodeError(name, 0, f"epoch {value.epoch} where {epoch} was announced")
             return value
@@ -253,7 +268,7 @@ class Following:
             self._journal.counters["maps_bad"] += 1
             if seen != crc and not isinstance(exc, UnknownEncoding):
                 raise
-            self._unread.add(name)
+            self.unread.add(name)
             self._journal.error(link.describe(exc))
             return None
 
@@ -261,7 +276,7 @@ class Following:
 
     def awaited(self, name: str) -> bool:
         """Whether this map has never come, and may yet."""
-        return self._subs.have(name) == 0 and name not in self.denied and name not in self._unread
+        return self._subs.have(name) == 0 and name not in self.denied and name not in self.unread
 
     def _unanswered(self) -> list[str]:
         """Return the maps that this session's monitor has not sent."""

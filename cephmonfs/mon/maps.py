@@ -1,4 +1,4 @@
-"""The maps we follow, kept as received; decoded only where the session itself needs a value.
+"""The maps we follow, as received and decoded.
 
 Incremental osdmaps are kept beside the full map they start from.  When they outgrow it, a new one is asked for once.
 """
@@ -12,6 +12,9 @@ from cephmonfs.mon.snapshot import MapRecord, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cephmonfs.model.osdmap import OSDMap
+    from cephmonfs.mon.snapshot import DecodedMap
 
 _INCREMENTALS_MIN: Final = 256 * 1024  # below this a chain of incrementals is no burden
 _INCREMENTALS_MAX: Final = 8 << 20  # a monitor that never sends the full map that it is asked for
@@ -35,11 +38,11 @@ class MapStore:
         """This map is not there any more, or not ours to see."""
         self._records.pop(name, None)
 
-    def put(self, name: str, epoch: int, blob: bytes, at: Stamp) -> None:
+    def put(self, name: str, epoch: int, blob: bytes, at: Stamp, value: DecodedMap | None = None) -> None:
         """Take a full map."""
-        self._records[name] = MapRecord(epoch, blob, at)
+        self._records[name] = MapRecord(epoch, blob, at, value=value)
 
-    def put_incremental(self, epoch: int, blob: bytes, at: Stamp) -> bool:
+    def put_incremental(self, epoch: int, blob: bytes, at: Stamp, value: OSDMap | None = None) -> bool:
         """Append an incremental osdmap; False if it does not follow on what we have.
 
         Raises UnexpectedMessage when the chain grows beyond all bounds.
@@ -49,7 +52,7 @@ class MapStore:
             return False
         if sum(map(len, old.incrementals)) + len(blob) > max(_INCREMENTALS_MAX, 2 * len(old.blob)):
             raise UnexpectedMessage("sends incremental osdmaps without end, and never the full one it is asked for")
-        self._records["osdmap"] = MapRecord(epoch, old.blob, at, (*old.incrementals, blob))
+        self._records["osdmap"] = MapRecord(epoch, old.blob, at, (*old.incrementals, blob), value)
         return True
 
     def osdmap_is_long(self) -> bool:

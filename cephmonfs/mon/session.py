@@ -38,8 +38,9 @@ from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps, Probe
+from cephmonfs.mon.decoding import Decoding, MapPayload, Outcomes
 from cephmonfs.mon.due import Due
-from cephmonfs.mon.events import Answered, Changed, Close, Connect, Failed, SessionEvent
+from cephmonfs.mon.events import Answered, Changed, Close, Connect, Decode, Failed, SessionEvent
 from cephmonfs.mon.following import Following
 from cephmonfs.mon.hunt import Candidate, Hunt
 from cephmonfs.mon.journal import Cause, Journal
@@ -58,7 +59,7 @@ from cephmonfs.mon.versions import Versions
 from cephmonfs.wire.cursor import Cursor
 
 # a driver needs no other module for what goes in and comes out
-__all__ = ["Answered", "Changed", "Close", "Connect", "Failed", "MonSession", "SessionConfig", "SessionEvent"]
+__all__ = ["Answered", "Changed", "Close", "Connect", "Decode", "Failed", "MonSession", "SessionConfig", "SessionEvent"]
 
 _GATHER_S: Final = 0.005  # longest that a shared statfs waits for more callers
 _ASKED_WITHIN_S: Final = 15.0  # somebody asked so recently that the hunt stays brisk
@@ -101,6 +102,7 @@ class MonSession:
         self._standing = Standing(self._links, self._hunt, self._journal)
         self._outbox = Outbox(self._links, self._requests, self._following, self._journal, config.hostname)
         self._roster = Roster(self._hunt, config.identity.addr_type, self._journal)
+        self._decoding = Decoding()
         self._gathered_by = 0.0
         self._last_asked = now.mono
         self._closed = False
@@ -167,6 +169,20 @@ class MonSession:
         if self._due.is_known and self._standing.state is State.OPEN and len(self._links.by_id) == 1:
             return  # it was but an answer, and all was well before
         self._standing.update(self._now.mono)
+        self._drive()
+
+    def decoded(self, now: Stamp) -> None:
+        """The job of the last Decode has run."""
+        self._at(now)
+        for link_id, payload, outcomes in self._decoding.finished():
+            link = self._links.by_id.get(link_id)
+            if link is None or link is not self._links.current:
+                continue  # the next session's monitor sends its own
+            try:
+                self._take_map(link, payload, outcomes)
+            except CephMonFSError as exc:
+                self._drop(link, exc)
+        self._decode_next()
         self._drive()
 
     def handle_timeout(self, now: Stamp) -> None:
@@ -414,14 +430,30 @@ class MonSession:
             case mon.MMonGetVersionReply():
                 self._on_version(link, message, payload)
             case mon.MMDSMap() | mon.MFSMap() | mon.MOSDMap() | mon.MMgrMap() if link is self._links.current:
-                self._outbox.subscribe(self._following.on_map(link, payload, self._now), (link,))
-                self._settle_statfs()
+                self._on_map(link, payload)
             case auth.MAuthReply():
                 self._tickets.on_reply(link, payload, self._now)
             case mon.MMonSubscribeAck(interval_s):
                 link.renew_subs_at = self._now.mono + max(interval_s / 2, _SUBS_RENEW_MIN_S)
             case _:
                 self._journal.counters["messages_unasked"] += 1
+
+    def _on_map(self, link: Link, payload: MapPayload) -> None:
+        """Take a map, or let it be decoded first."""
+        if self._decoding.defer(link.id, payload):
+            self._following.comes(payload)
+            self._decode_next()
+        else:
+            self._take_map(link, payload, {})
+
+    def _decode_next(self) -> None:
+        job = self._decoding.next_job(self._following.osdmap)
+        if job is not None:
+            self._events.append(Decode(job))
+
+    def _take_map(self, link: Link, payload: MapPayload, outcomes: Outcomes) -> None:
+        self._outbox.subscribe(self._following.on_map(link, payload, self._now, outcomes), (link,))
+        self._settle_statfs()
 
     def _on_monmap(self, link: Link, payload: mon.MMonMap) -> None:
         monmap = self._following.on_monmap(payload, self._now)
@@ -534,7 +566,7 @@ class MonSession:
         if self._caps.statfs_denied:
             self._try_caps_again()
             return self._caps.denial()
-        return self._target.problem(self._following.denied, self._config.identity.entity)
+        return self._target.problem(self._following.denied, self._following.unread, self._config.identity.entity)
 
     def _settle_statfs(self) -> None:
         """A map came, or will not: a statfs that waited for it leaves now, or is told why it cannot."""

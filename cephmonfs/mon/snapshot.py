@@ -1,6 +1,6 @@
 """The immutable view of a session that everything above it reads.
 
-A snapshot is made whole and never edited; maps in it are kept as received and decoded by whoever shows them.
+A snapshot is made whole and never edited.
 """
 
 from __future__ import annotations
@@ -8,14 +8,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cephmonfs.model.entity import AddrVec, EntityAddr
+    from cephmonfs.model.fsmap import FSMap
+    from cephmonfs.model.mdsmap import MDSMap
     from cephmonfs.model.monmap import MonMap
+    from cephmonfs.model.osdmap import OSDMap
     from cephmonfs.model.statfs import Statfs
+
+
+DecodedMap = Union["MonMap", "FSMap", "MDSMap", "OSDMap"]
 
 
 class State(StrEnum):
@@ -40,12 +46,13 @@ NEVER: Final = Stamp(-math.inf, -math.inf)
 
 @dataclass(frozen=True, slots=True)
 class MapRecord:
-    """One map as a monitor sent it."""
+    """One map as a monitor sent it, and decoded."""
 
     epoch: int
     blob: bytes  # the encoded map itself, without the message around it
     at: Stamp
     incrementals: tuple[bytes, ...] = ()  # osdmap alone: what to apply to `blob` to get to `epoch`
+    value: DecodedMap | None = None  # the map of `epoch`; None for the mgrmap
 
 
 @dataclass(frozen=True, slots=True)

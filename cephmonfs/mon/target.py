@@ -77,8 +77,12 @@ class Target:
                 return number
         return int(wanted) if wanted is not None and wanted.isdigit() and int(wanted) in pools else None
 
-    def problem(self, denied: Collection[str], entity: object) -> CephMonFSError | None:
-        """Return why nothing can be asked at all, None if it can."""
+    def problem(self, denied: Collection[str], unread: Collection[str], entity: object) -> CephMonFSError | None:
+        """Return why nothing can be asked at all, None if it can.  `unread`: maps that we have and cannot read."""
+        if self.pool is not None and self._pools is None and "osdmap" in unread:
+            return NoData(f"the osdmap that names pools cannot be read, so that pool {self.pool} is not known")
+        if self.fs is not None and self._filesystems is None and "fsmap" in unread:
+            return NoData(f"the fsmap cannot be read, so that file system {self.fs} is not known")
         if self.pool is not None and self._pools is not None and self._named_pool() is None:
             return NoData(f"the cluster has no pool {self.pool}{_instead(self._pools, self._had_pool)}")
         if self.pool is not None and "osdmap" in denied:

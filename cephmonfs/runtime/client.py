@@ -22,9 +22,10 @@ import trio
 
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, SessionLost
 from cephmonfs.model.entity import EntityAddr
+from cephmonfs.mon.decoding import DecodeJob
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.requests import LinkId, WaiterId
-from cephmonfs.mon.session import Answered, Changed, Close, Connect, Failed, MonSession, SessionConfig
+from cephmonfs.mon.session import Answered, Changed, Close, Connect, Decode, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
 from cephmonfs.runtime.remembered import Remembered
 
@@ -202,6 +203,8 @@ class MonClient:
                     self._start_link(link, addr)
                 case Close(link):
                     self._stop_link(link)
+                case Decode(job):
+                    self._start_decoding(job)
         for link, data in session.data_to_send():
             self._write(link, data)
         if session.statfs_gathering and not self._gathering and self._nursery is not None:
@@ -211,6 +214,19 @@ class MonClient:
         if due is not None and due < self._armed:
             self._armed = due
             self._timer.deadline = due
+
+    def _start_decoding(self, job: DecodeJob) -> None:
+        if self._nursery is None:
+            raise SessionLost("the client is not running")
+        self._nursery.start_soon(self._decode, job)
+
+    async def _decode(self, job: DecodeJob) -> None:
+        try:
+            await trio.to_thread.run_sync(job.run)
+        except Exception:
+            log.exception("a map cannot be decoded")
+        self._session.decoded(self.now())
+        self._flush()
 
     def _publish(self) -> None:
         self._generation += 1

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cephmonfs.errors import DecodeError, UnknownEncoding
+from cephmonfs.errors import DecodeError, TooLarge, UnknownEncoding
 from cephmonfs.wire import limits
 from cephmonfs.wire.text import lines, printable
 
@@ -52,10 +52,14 @@ class Utime:
 class Cursor:
     """A bounds-checked reader of one buffer."""
 
-    __slots__ = ("_buf", "_end", "_pos", "what")
+    __slots__ = ("_budget", "_buf", "_end", "_pos", "what")
 
-    def __init__(self, buf: bytes | bytearray | memoryview, what: str = "buffer") -> None:
+    def __init__(
+        self, buf: bytes | bytearray | memoryview, what: str = "buffer", budget: list[int] | None = None
+    ) -> None:
+        """`budget`: how many values may yet be made from these bytes, shared with children; MAX_VALUES at first."""
         self._buf = memoryview(buf).toreadonly()
+        self._budget = [limits.MAX_VALUES] if budget is None else budget
         self._pos = 0
         self._end = len(self._buf)
         self.what = what
@@ -170,15 +174,25 @@ class Cursor:
         """Read a text that may have several lines, and make it printable but for those."""
         return lines(self.blob(limit).decode("utf-8", "replace"), limit)
 
-    def count(self, each: int, limit: int = limits.MAX_MAP_ITEMS) -> int:
-        """Read a le32 count of items of at least `each` bytes; one the rest cannot hold is refused."""
+    def count(self, each: int, limit: int = limits.MAX_MAP_ITEMS, *, kept: bool = True) -> int:
+        """Read a le32 count of items of at least `each` bytes; one the rest cannot hold is refused.
+
+        `kept`: a value will be made of each.  Raises TooLarge beyond `limit`, and beyond what all lists may have.
+        """
         start = self._pos
         n = self.u32()
         left = self._end - self._pos
-        if n > limit or n * each > left:
+        if n * each > left:
             self._pos = start
-            bound = f"limit {limit}" if n > limit else f"{left} bytes left for {each} each"
-            raise DecodeError(self.what, start, f"count {n}, {bound}")
+            raise DecodeError(self.what, start, f"count {n}, {left} bytes left for {each} each")
+        if n > limit:
+            self._pos = start
+            raise TooLarge(self.what, start, f"count {n}, limit {limit}")
+        if kept:
+            self._budget[0] -= n
+            if self._budget[0] < 0:
+                self._pos = start
+                raise TooLarge(self.what, start, f"more than {limits.MAX_VALUES} values")
         return n
 
     def items(self, read: Callable[[Cursor], T], each: int, limit: int = limits.MAX_MAP_ITEMS) -> tuple[T, ...]:
@@ -197,7 +211,7 @@ class Cursor:
 
     def u32_array(self, limit: int = limits.MAX_MAP_ITEMS) -> tuple[int, ...]:
         """Read list<le32> at once: ten thousand items in well under a millisecond."""
-        n = self.count(each=4, limit=limit)
+        n = self.count(each=4, limit=limit, kept=False)  # small and at once
         return struct.unpack_from(f"<{n}I", self._buf, self._take(4 * n))
 
     def between(self, start: int, end: int) -> memoryview:
@@ -209,7 +223,7 @@ class Cursor:
     def sub(self, n: int, what: str) -> Cursor:
         """Return a child that holds the next n bytes and cannot read past them; move past them now."""
         pos = self._take(n)
-        return Cursor(self._buf[pos : pos + n], what)
+        return Cursor(self._buf[pos : pos + n], what, self._budget)
 
     def sub_blob(self, what: str, limit: int = limits.MAX_FRONT) -> Cursor:
         """Read a le32 length and return a child over that many bytes, without copying them."""

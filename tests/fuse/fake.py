@@ -12,12 +12,16 @@ from uuid import UUID
 
 import trio
 
-from cephmonfs.errors import RequestTimeout
+from cephmonfs.errors import CephMonFSError, RequestTimeout
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr, Epoch
+from cephmonfs.model.fsmap import FSMap
+from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.monmap import MonInfo, MonMap
+from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.snapshot import (
     CommandReply,
+    DecodedMap,
     MapRecord,
     MonView,
     RequestView,
@@ -28,7 +32,7 @@ from cephmonfs.mon.snapshot import (
     StatfsRecord,
     TicketView,
 )
-from cephmonfs.wire.cursor import Utime
+from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
 
 FSID = "b9a32a5e-4c5f-4b41-8d5c-7a2a9a31f0d2"
@@ -99,6 +103,21 @@ def encoded(m: MonMap) -> bytes:
     return bytes(enc)
 
 
+def map_record(name: str, epoch: int, blob: bytes, at: Stamp, incrementals: tuple[bytes, ...] = ()) -> MapRecord:
+    """A map as the session keeps it; without a value where the bytes are no map."""
+    decoders: Mapping[str, Callable[[Cursor], DecodedMap]] = {
+        "monmap": MonMap.decode, "mdsmap": MDSMap.decode, "fsmap": FSMap.decode, "osdmap": OSDMap.decode,
+    }  # fmt: skip
+    try:
+        value = decoders[name](Cursor(blob)) if name in decoders else None
+        for change in incrementals:
+            assert isinstance(value, OSDMap)
+            value = value.apply(Incremental.decode(Cursor(change)))
+    except CephMonFSError:
+        value = None
+    return MapRecord(epoch, blob, at, incrementals, value)
+
+
 def ticket() -> TicketView:
     return TicketView("auth", "aes", 3, WALL, WALL + 2700, WALL + 3600)
 
@@ -124,7 +143,7 @@ def snapshot(now: Stamp | None = None) -> Snapshot:
         errors={},
         fsid=FSID,
         monmap=m,
-        maps={"monmap": MapRecord(3, encoded(m), at), "osdmap": MapRecord(17, b"\x01\x02", at)},
+        maps={"monmap": map_record("monmap", 3, encoded(m), at), "osdmap": map_record("osdmap", 17, b"\x01\x02", at)},
         denied=frozenset({"mdsmap"}),
         fscid=1,
         fs_missing=False,

@@ -15,14 +15,13 @@ from collections.abc import Callable
 import pytest
 
 from cephmonfs.fs.poll import HAVE_POLL
-from cephmonfs.mon.snapshot import MapRecord
-from tests.fuse.fake import WALL
+from tests.fuse.fake import WALL, map_record
 from tests.fuse.mount import Mount
 
 
 def publish_epoch(mount: Mount, epoch: int) -> None:
     record = mount.source.snap.maps["osdmap"]
-    maps = dict(mount.source.snap.maps) | {"osdmap": MapRecord(epoch, record.blob, record.at)}
+    maps = dict(mount.source.snap.maps) | {"osdmap": map_record("osdmap", epoch, record.blob, record.at)}
     mount.do(lambda: mount.source.publish(maps=maps))
 
 

@@ -37,9 +37,10 @@ from cephmonfs.model.entity import AddrType, EntityAddr, Epoch
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.model.statfs import Statfs
+from cephmonfs.mon.decoding import DecodeJob
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import Identity
-from cephmonfs.mon.session import Answered, Changed, Close, Connect, Failed, MonSession, SessionConfig
+from cephmonfs.mon.session import Answered, Changed, Close, Connect, Decode, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
@@ -104,6 +105,8 @@ class World:
         self.connects: list[tuple[float, str]] = []  # when which monitor was connected to
         self.answers: dict[int, StatfsRecord | CommandReply | CephMonFSError] = {}
         self.changed: set[str] = set()
+        self.decoding: DecodeJob | None = None
+        self.decodes = True  # at once
         self.moves: list[str] = []  # "connect a", "close a", as the session wished them
         self._names: dict[int, str] = {}
         key: CryptoKey | None = None if self.settings.auth_none else self.monitors.key
@@ -230,6 +233,14 @@ class World:
         """How many messages of a kind monitors got."""
         return sum(isinstance(payload, kind) and rank in (None, r) for r, payload in self.received)
 
+    def decode(self) -> None:
+        """The map that waits has been decoded."""
+        job, self.decoding = self.decoding, None
+        assert job is not None
+        job.run()
+        self.session.decoded(self.stamp)
+        self.settle()
+
     # ---- the pump
 
     def _sessions(self, name: str) -> list[Conn]:
@@ -255,6 +266,10 @@ class World:
                         self.answers.update(dict.fromkeys(waiters, error))
                     case Changed(what):
                         self.changed |= what
+                    case Decode(job):
+                        self.decoding = job
+                        if self.decodes:
+                            self.decode()
             for link, data in self.session.data_to_send():
                 moved = True
                 self._to_monitor(link, data)

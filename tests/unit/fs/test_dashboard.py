@@ -22,7 +22,7 @@ from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp, State, StatfsRecord
 from cephmonfs.wire.cursor import Cursor
 from tests.fuse import fake
-from tests.fuse.fake import FSID, KB, WALL, snapshot
+from tests.fuse.fake import FSID, KB, WALL, map_record, snapshot
 from tests.vectors import load, load_json
 
 RELEASE = "tentacle-20.2.4"
@@ -81,8 +81,8 @@ def answers(age_s: float = 1.0) -> dict[Command, CommandReply | Exception]:
 def maps() -> dict[str, MapRecord]:
     at = Stamp(990.0, WALL)
     return dict(snapshot().maps) | {
-        "osdmap": MapRecord(17, load(RELEASE, "rich-osdmap-all.bin"), at),
-        "fsmap": MapRecord(5, load(RELEASE, "cli-fsmap.bin"), at),
+        "osdmap": map_record("osdmap", 17, load(RELEASE, "rich-osdmap-all.bin"), at),
+        "fsmap": map_record("fsmap", 5, load(RELEASE, "cli-fsmap.bin"), at),
     }
 
 

@@ -20,7 +20,7 @@ from cephmonfs.model.placement import PgId, Placement
 from cephmonfs.mon.snapshot import MapRecord, RequestView, Stamp
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.fuse.fake import WALL, snapshot
+from tests.fuse.fake import WALL, map_record, snapshot
 from tests.vectors import load, load_json, load_list
 
 AT = Stamp(990.0, WALL)
@@ -33,7 +33,7 @@ def content(name: str, view: View) -> str:
 
 
 def maps(**blobs: bytes) -> dict[str, MapRecord]:
-    return {name: MapRecord(5, blob, AT) for name, blob in blobs.items()}
+    return {name: map_record(name, 5, blob, AT) for name, blob in blobs.items()}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_osdmap_follows_incrementals(view_of: Callable[..., View]) -> None:
     view = view_of()
     memo = view.memo
     for count in (3, 9, len(fulls) - 1):
-        record = MapRecord(count + 1, fulls[0], AT, tuple(incs[1 : count + 1]))
+        record = map_record("osdmap", count + 1, fulls[0], AT, tuple(incs[1 : count + 1]))
         wanted = view_of(maps=maps(osdmap=fulls[count]))
         view = view_of(maps={"osdmap": record})
         view = replace(view, memo=memo)

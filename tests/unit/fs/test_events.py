@@ -12,9 +12,9 @@ from cephmonfs.fs.answers import HEALTH, QUORUM
 from cephmonfs.fs.events import RING_BYTES, EventRing
 from cephmonfs.fs.observer import Event, Observer
 from cephmonfs.fs.view import View
-from cephmonfs.mon.snapshot import CommandReply, MapRecord, SessionChange, Stamp, State, StatfsRecord, Told
+from cephmonfs.mon.snapshot import CommandReply, SessionChange, Stamp, State, StatfsRecord, Told
 from tests.fuse import fake
-from tests.fuse.fake import KB, WALL, snapshot
+from tests.fuse.fake import KB, WALL, map_record, snapshot
 
 
 def seqs(data: bytes) -> list[int]:
@@ -162,7 +162,7 @@ def test_a_df_that_answers_again(observer: Observer, view_of: Callable[..., View
 def test_who_left_the_monmap_and_who_joined(observer: Observer, view_of: Callable[..., View]) -> None:
     mons = snapshot().mons
     changed = (mons[0], replace(mons[1], addrs=fake.address(9999)), replace(mons[2], name="d"))
-    maps = {"monmap": MapRecord(4, b"", Stamp(999.0, WALL + 9))}
+    maps = {"monmap": map_record("monmap", 4, b"", Stamp(999.0, WALL + 9))}
     (event,) = told(observer, view_of(mons=changed, maps=maps))
     assert event["epoch"] == 4
     assert event["detail"] == (
@@ -172,7 +172,7 @@ def test_who_left_the_monmap_and_who_joined(observer: Observer, view_of: Callabl
 
 
 def test_a_map_that_cannot_be_decoded_is_still_an_epoch(observer: Observer, view_of: Callable[..., View]) -> None:
-    maps = {"mdsmap": MapRecord(9, b"\x01", Stamp(999.0, WALL + 9))}
+    maps = {"mdsmap": map_record("mdsmap", 9, b"\x01", Stamp(999.0, WALL + 9))}
     view = view_of(maps=maps, denied=frozenset())
     assert told(observer, view) == [{"event": "mdsmap", "epoch": 9}]
 

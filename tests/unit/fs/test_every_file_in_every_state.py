@@ -16,8 +16,8 @@ import trio
 import trio.testing
 
 from cephmonfs.fs.tree import ROWS, Kind
-from cephmonfs.mon.snapshot import MapRecord, State, StatfsRecord
-from tests.fuse.fake import KB, FakeSource
+from cephmonfs.mon.snapshot import State, StatfsRecord
+from tests.fuse.fake import KB, FakeSource, map_record
 from tests.fuse.handlers import Handlers, handlers
 
 pytestmark = pytest.mark.trio
@@ -119,8 +119,8 @@ def known(source: FakeSource) -> None:
     at = source.snap.maps["monmap"].at
     directory = VECTORS / "pacific-16.2.15"
     names = {"fsmap": "cli-fsmap.bin", "mdsmap": "mdsmap-all.bin", "osdmap": "osdmap-all.bin"}
-    maps = {name: MapRecord(5, (directory / file).read_bytes(), at) for name, file in names.items()}
-    maps |= {"monmap": source.snap.maps["monmap"], "mgrmap": MapRecord(2, b"", at)}
+    maps = {name: map_record(name, 5, (directory / file).read_bytes(), at) for name, file in names.items()}
+    maps |= {"monmap": source.snap.maps["monmap"], "mgrmap": map_record("mgrmap", 2, b"", at)}
     statfs = StatfsRecord(KB, None, source.now(), source.now())
     source.publish(maps=maps, denied=frozenset(), my_addr=source.snap.mons[0].addrs.addrs[0], statfs=statfs)
 

@@ -25,6 +25,7 @@ from cephmonfs.mon.snapshot import CommandReply, MapRecord, MonView, Stamp
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
 from tests.fuse import fake
+from tests.fuse.fake import map_record
 from tests.support.hostile import ANSWERS, CONTROL, EVIL, RAW, encoded
 from tests.vectors import load
 
@@ -78,7 +79,9 @@ def hostile_maps() -> dict[str, MapRecord]:
         "mdsmap": bytes_of(mdsmap.encode),
         "osdmap": bytes_of(replace(osdmap, pool_names=names).encode),
     }
-    return {name: MapRecord(3, blob, AT) for name, blob in blobs.items()} | {"mgrmap": MapRecord(3, b"", AT)}
+    return {name: map_record(name, 3, blob, AT) for name, blob in blobs.items()} | {
+        "mgrmap": map_record("mgrmap", 3, b"", AT)
+    }
 
 
 @pytest.fixture(scope="module")

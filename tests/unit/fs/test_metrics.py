@@ -21,7 +21,7 @@ from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp, State
 from cephmonfs.wire.cursor import Cursor
 from tests.fuse import fake
-from tests.fuse.fake import FSID, KB, WALL, snapshot
+from tests.fuse.fake import FSID, KB, WALL, map_record, snapshot
 from tests.vectors import load, load_json
 
 RELEASE = "tentacle-20.2.4"
@@ -60,8 +60,8 @@ def answers(age_s: float = 1.0, **others: object) -> dict[Command, CommandReply 
 def recorded_maps() -> dict[str, MapRecord]:
     at = Stamp(990.0, WALL)
     return dict(snapshot().maps) | {
-        "osdmap": MapRecord(1, load(RELEASE, "rich-osdmap-all.bin"), at),
-        "fsmap": MapRecord(1, load(RELEASE, "cli-fsmap.bin"), at),
+        "osdmap": map_record("osdmap", 1, load(RELEASE, "rich-osdmap-all.bin"), at),
+        "fsmap": map_record("fsmap", 1, load(RELEASE, "cli-fsmap.bin"), at),
     }
 
 

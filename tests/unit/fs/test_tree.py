@@ -13,8 +13,8 @@ from cephmonfs.fs.answers import OSDMAP
 from cephmonfs.fs.statvfs import NAME_MAX
 from cephmonfs.fs.tree import DEPENDENCIES, ROWS, Kind, Node, Tree, safe_name, safe_names
 from cephmonfs.fs.view import View
-from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp
-from tests.fuse.fake import DESCRIPTIONS, WALL, snapshot
+from cephmonfs.mon.snapshot import CommandReply, Stamp
+from tests.fuse.fake import DESCRIPTIONS, WALL, map_record, snapshot
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_mtime_is_that_of_the_newest_part(view_of: Callable[..., View]) -> None:
 def test_keys_change_with_the_data_and_not_with_its_arrival(view_of: Callable[..., View]) -> None:
     record = snapshot().maps["osdmap"]
     before, again, after = (
-        view_of(maps={"osdmap": MapRecord(epoch, record.blob, Stamp(at, at))})
+        view_of(maps={"osdmap": map_record("osdmap", epoch, record.blob, Stamp(at, at))})
         for epoch, at in ((17, 1.0), (17, 2.0), (18, 2.0))
     )
     osdmap = node("osdmap", before)
@@ -127,7 +127,7 @@ def test_a_directory_has_no_content(view: View) -> None:
 
 def test_the_encoded_osdmap_is_the_newest_there_is(view_of: Callable[..., View]) -> None:
     reply = CommandReply(0, "", b"asked for", Stamp(999.0, 1.0))
-    maps = {"osdmap": MapRecord(17, b"received", Stamp(990.0, 1.0))}
+    maps = {"osdmap": map_record("osdmap", 17, b"received", Stamp(990.0, 1.0))}
     changed = {"osdmap": replace(maps["osdmap"], incrementals=(b"a change",))}
     for snap_maps, known, wanted in (
         (maps, {OSDMAP: reply}, b"received"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cephmonfs.errors import DecodeError
+from cephmonfs.errors import DecodeError, TooLarge
 from cephmonfs.wire import limits
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
@@ -91,7 +91,9 @@ def test_lengths_and_counts_obey_their_limits() -> None:
         Cursor(b"\x02\0\0\0ab").count(each=1, limit=1)
     with pytest.raises(DecodeError, match="for 3 each"):
         Cursor(b"\x02\0\0\0abcde").count(each=3)
-    with pytest.raises(DecodeError, match="limit"):
+    with pytest.raises(TooLarge, match="limit 2"):
+        Cursor(b"\x03\0\0\0" + bytes(12)).u32_array(limit=2)
+    with pytest.raises(DecodeError, match="0 bytes left"):
         Cursor((limits.MAX_MAP_ITEMS + 1).to_bytes(4, "little")).u32_array()
 
 
