@@ -17,6 +17,9 @@ from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, OSDMAP, QUORUM, Command
 from cephmonfs.fs.render import dashboard, debug, maps_files, metrics, readme, session, status, values
 from cephmonfs.fs.statvfs import NAME_MAX
 from cephmonfs.fs.view import STATFS
+from cephmonfs.model.osdmap import OSDMap
+from cephmonfs.mon.snapshot import EncodedMap
+from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.text import lines
 
 if TYPE_CHECKING:
@@ -68,6 +71,7 @@ class Row:
     names: Callable[[View], Sequence[str]] | None = None
     grow: Growth | None = None
     listed: Listed | None = None  # where it is not, it is found by its name all the same
+    dated: Callable[[View], Stamp] | None = None  # when its data came, where not all that it is asked of is in it
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -101,15 +105,21 @@ def _blob(name: str, listed: Listed | None = None) -> Row:
     return Row(f"maps/{name}.bin", Kind.BINARY, f"the encoded {name} as received", render, (name,), listed=listed)
 
 
-def _osdmap_blob(view: View) -> bytes:
-    """Return the full map that was received, or when there have been changes since, the answer to `osd getmap`."""
-    blob = view.map_blob("osdmap")
-    if view.map_record("osdmap").incrementals:
+def _encoded_osdmap(view: View) -> EncodedMap:
+    """Return the newest encoded osdmap: what was received, or the answer to `osd getmap`.
+
+    Incrementals come in between, and an encoded map of their epoch exists only where somebody asks for it.
+    """
+    record = view.map_record("osdmap")
+    if record.incrementals:
         try:
-            return view.reply(OSDMAP).data
+            reply = view.last_reply(OSDMAP)
+            epoch = view.memo.get("osdmap.bin", reply, lambda: OSDMap.epoch_of(Cursor(reply.data, str(OSDMAP))))
+            if epoch > record.whole.epoch:
+                return EncodedMap(epoch, reply.data, reply.at)
         except CephMonFSError:
-            pass  # older, but a map
-    return blob
+            pass  # no answer, or none that is a map
+    return record.whole
 
 
 def _debug(name: str, render: Render, *depends: str, listed: Listed | None = None) -> Row:
@@ -186,7 +196,10 @@ ROWS: Final[tuple[Row, ...]] = (
     _blob("monmap"),
     _blob("mdsmap", listed=_may_have_mdsmap),
     _blob("fsmap"),
-    Row("maps/osdmap.bin", Kind.BINARY, "the encoded osdmap", _osdmap_blob, ("osdmap",), (OSDMAP,)),
+    Row(
+        "maps/osdmap.bin", Kind.BINARY, "the encoded osdmap, the newest known",
+        lambda view: _encoded_osdmap(view).blob, ("osdmap",), (OSDMAP,), dated=lambda view: _encoded_osdmap(view).at,
+    ),
     _directory("epoch", "epochs of the maps"),
     _epoch("monmap"),
     _epoch("mdsmap", listed=_may_have_mdsmap),
@@ -302,6 +315,11 @@ class Node:
 
         Of a directory, the time of its list of names, and those of nearly all are there from the beginning.
         """
+        if self.row.dated is not None:
+            try:
+                return self.row.dated(view).wall
+            except CephMonFSError:
+                return view.mounted.wall
         stamps = [DEPENDENCIES[name][1](view) for name in self.row.depends]
         for command in self.row.commands:
             reply = view.answer(command).reply

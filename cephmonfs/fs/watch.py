@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from cephmonfs.errors import CephMonFSError, NotPermitted
-from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, QUORUM
+from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, OSDMAP, QUORUM
 from cephmonfs.fs.observer import Observer
 
 if TYPE_CHECKING:
@@ -126,6 +126,8 @@ class Watch:
             self._views.commands.expire_refused()
             for command in _PULSE:
                 self._views.commands.refresh(command)
+        if any(event["event"] == "osdmap" for event, _ in events):
+            self._views.commands.expire(OSDMAP)
         for event, wall in events:
             view.records.events.append(event, wall)
         if events:

@@ -346,6 +346,15 @@ class OSDMap:
             weights=client.u32_array(),
         )
 
+    @staticmethod
+    def epoch_of(cur: Cursor) -> Epoch:
+        """Return the epoch of an encoded map, without reading it all.  Raises DecodeError."""
+        _check_classic(cur, "OSDMap")
+        _, body = cur.struct("OSDMap", _NEWEST)
+        _, client = body.struct("OSDMap (client part)", _NEWEST_CLIENT)
+        client.skip(16)  # fsid
+        return Epoch(client.u32())
+
     def encode(self, enc: Encoder) -> None:
         """Append a map without CRUSH and placement: enough for those who look at it as this class does."""
         body = Encoder()

@@ -52,7 +52,8 @@ class MapStore:
             return False
         if sum(map(len, old.incrementals)) + len(blob) > max(_INCREMENTALS_MAX, 2 * len(old.blob)):
             raise UnexpectedMessage("sends incremental osdmaps without end, and never the full one it is asked for")
-        self._records["osdmap"] = MapRecord(epoch, old.blob, at, (*old.incrementals, blob), value)
+        changes = (*old.incrementals, blob)
+        self._records["osdmap"] = MapRecord(epoch, old.blob, at, changes, value, old.whole.at)
         return True
 
     def osdmap_is_long(self) -> bool:

@@ -45,6 +45,15 @@ NEVER: Final = Stamp(-math.inf, -math.inf)
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedMap:
+    """The bytes of one map, of which epoch they are, and when they came."""
+
+    epoch: int
+    blob: bytes
+    at: Stamp
+
+
+@dataclass(frozen=True, slots=True)
 class MapRecord:
     """One map as a monitor sent it, and decoded."""
 
@@ -53,6 +62,12 @@ class MapRecord:
     at: Stamp
     incrementals: tuple[bytes, ...] = ()  # osdmap alone: what to apply to `blob` to get to `epoch`
     value: DecodedMap | None = None  # the map of `epoch`; None for the mgrmap
+    whole_at: Stamp | None = None  # when `blob` came, where incrementals came since
+
+    @property
+    def whole(self) -> EncodedMap:
+        """The encoded map by itself, without what came since."""
+        return EncodedMap(self.epoch - len(self.incrementals), self.blob, self.whole_at or self.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,18 @@ from typing import cast
 
 import pytest
 
-from cephmonfs.errors import NotPermitted
+from cephmonfs.errors import NoData, NotPermitted
 from cephmonfs.fs import answers
 from cephmonfs.fs.answers import OSDMAP
 from cephmonfs.fs.statvfs import NAME_MAX
 from cephmonfs.fs.tree import DEPENDENCIES, ROWS, Kind, Node, Tree, safe_name, safe_names
 from cephmonfs.fs.view import View
+from cephmonfs.model.osdmap import Incremental, OSDMap
+from cephmonfs.mon.maps import MapStore
 from cephmonfs.mon.snapshot import CommandReply, Stamp
+from cephmonfs.wire.cursor import Cursor
 from tests.fuse.fake import DESCRIPTIONS, WALL, map_record, snapshot
+from tests.vectors import load_list
 
 
 @pytest.fixture
@@ -125,16 +129,60 @@ def test_a_directory_has_no_content(view: View) -> None:
         Tree().root.render(view)
 
 
-def test_the_encoded_osdmap_is_the_newest_there_is(view_of: Callable[..., View]) -> None:
-    reply = CommandReply(0, "", b"asked for", Stamp(999.0, 1.0))
-    maps = {"osdmap": map_record("osdmap", 17, b"received", Stamp(990.0, 1.0))}
-    changed = {"osdmap": replace(maps["osdmap"], incrementals=(b"a change",))}
-    for snap_maps, known, wanted in (
-        (maps, {OSDMAP: reply}, b"received"),
-        (changed, {OSDMAP: reply}, b"asked for"),
-        (changed, {OSDMAP: NotPermitted("caps")}, b"received"),
-    ):
-        view = view_of(answers=known, maps=snap_maps)
-        node = Tree().find("maps/osdmap.bin", view)
-        assert node is not None
-        assert node.render(view) == wanted
+# ---- maps/osdmap.bin: its bytes, their epoch and their time belong together
+
+FULLS = load_list("pacific-16.2.15", "osdmap-fulls.bin")
+CHANGES = load_list("pacific-16.2.15", "osdmap-incrementals.bin")
+CAME, CHANGED, ASKED = Stamp(900.0, 10.0), Stamp(990.0, 100.0), Stamp(950.0, 60.0)
+FIRST = OSDMap.epoch_of(Cursor(FULLS[0]))
+
+
+def answer_at(stamp: Stamp, data: bytes) -> CommandReply:
+    return CommandReply(0, "", data, stamp)
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "wanted", "at"),
+    [
+        (0, answer_at(ASKED, FULLS[0]), FULLS[0], CAME),
+        (0, answer_at(ASKED, FULLS[3]), FULLS[0], CAME),  # there is no newer epoch: that answer is not of this map
+        (3, answer_at(ASKED, FULLS[3]), FULLS[3], ASKED),
+        (3, answer_at(ASKED, FULLS[2]), FULLS[2], ASKED),  # from before the last change, and says so by its time
+        (3, answer_at(ASKED, FULLS[0]), FULLS[0], CAME),  # no newer than what was received
+        (3, NotPermitted("caps"), FULLS[0], CAME),
+        (3, answer_at(ASKED, b"no map"), FULLS[0], CAME),
+        (3, answer_at(ASKED, b""), FULLS[0], CAME),
+        (3, None, FULLS[0], CAME),
+    ],
+)
+def test_an_encoded_osdmap_has_the_time_at_which_it_came(
+    view_of: Callable[..., View], changes: int, known: CommandReply | NotPermitted | None, wanted: bytes, at: Stamp
+) -> None:
+    store = MapStore()
+    osdmap = OSDMap.decode(Cursor(FULLS[0]))
+    store.put("osdmap", FIRST, FULLS[0], CAME, osdmap)
+    for number in range(1, changes + 1):
+        osdmap = osdmap.apply(Incremental.decode(Cursor(CHANGES[number])))
+        assert store.put_incremental(osdmap.epoch, CHANGES[number], CHANGED, osdmap)
+    view = view_of(answers={} if known is None else {OSDMAP: known}, maps=store.records())
+    node = Tree().find("maps/osdmap.bin", view)
+    epoch = Tree().find("epoch/osdmap", view)
+    assert node is not None
+    assert epoch is not None
+    assert node.render(view) == wanted
+    assert node.mtime(view) == at.wall
+    assert epoch.mtime(view) == (CHANGED if changes else CAME).wall
+
+
+def test_no_osdmap_has_no_time(view_of: Callable[..., View]) -> None:
+    view = view_of(answers={OSDMAP: answer_at(ASKED, FULLS[0])}, maps={})
+    node = Tree().find("maps/osdmap.bin", view)
+    assert node is not None
+    assert node.mtime(view) == view.mounted.wall
+    with pytest.raises(NoData):
+        node.render(view)
+
+
+@pytest.mark.parametrize("number", range(0, len(FULLS), 7))
+def test_the_epoch_of_an_encoded_osdmap(number: int) -> None:
+    assert OSDMap.epoch_of(Cursor(FULLS[number])) == OSDMap.decode(Cursor(FULLS[number])).epoch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cephmonfs.messages.mon import SubscribeItem
 from cephmonfs.mon.maps import MapStore
-from cephmonfs.mon.snapshot import Stamp
+from cephmonfs.mon.snapshot import EncodedMap, Stamp
 from cephmonfs.mon.subs import MAPS, Subscriptions
 
 T = Stamp(1.0, 1000.0)
@@ -31,6 +31,17 @@ def test_incrementals_must_follow_one_by_one() -> None:
     assert store.put_incremental(3, b"inc3", T)
     record = store.records()["osdmap"]
     assert (record.epoch, record.blob, record.incrementals) == (3, b"full", (b"inc2", b"inc3"))
+
+
+def test_a_whole_map_keeps_its_epoch_and_its_time() -> None:
+    store = MapStore()
+    store.put("osdmap", 7, b"full", T)
+    assert store.records()["osdmap"].whole == EncodedMap(7, b"full", T)
+    for epoch in (8, 9):
+        store.put_incremental(epoch, b"inc", Stamp(float(epoch), 2000.0))
+    record = store.records()["osdmap"]
+    assert (record.epoch, record.at) == (9, Stamp(9.0, 2000.0))
+    assert record.whole == EncodedMap(7, b"full", T)
 
 
 def test_a_full_map_of_the_same_epoch_replaces_the_chain() -> None:
