@@ -77,6 +77,10 @@ class Journal:
         self._causes[cause] = sentence
         self.error(sentence)
 
+    def blames(self, cause: Cause) -> bool:
+        """Whether this cause lasts."""
+        return cause in self._causes
+
     def over(self, cause: Cause) -> None:
         """This is no cause any more."""
         if self._causes.pop(cause, ""):

@@ -7,7 +7,8 @@ becomes current; the rest are closed.  A reset is the same without the waiting. 
 are opened one after the other, each without waiting long for the one before.
 
 The parts, each of which knows nothing of the session: `links` (who is late, when another is wanted), `hunt` and
-`roster` (which monitor next), `requests` and `outbox` (what is unanswered, and where it went), `following` (the maps),
+`roster` (which monitor next), `requests` and `outbox` (what is unanswered, and where it went), `commands` and `quorum`
+(who answers from old state), `following` (the maps) and `target` (what df is about), `versions` (which of two counts),
 `caps` (what silence says about the key), `tickets`, `space` (the last statfs), `standing` and `journal` (what is
 shown).  The session passes between them what comes in.
 
@@ -37,20 +38,21 @@ from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
 from cephmonfs.model.monmap import MonMap
-from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps, Probe
+from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps
+from cephmonfs.mon.commands import Commands
 from cephmonfs.mon.decoding import Decoding, MapPayload, Outcomes
 from cephmonfs.mon.due import Due
 from cephmonfs.mon.events import Answered, Changed, Close, Connect, Decode, Failed, SessionEvent
 from cephmonfs.mon.following import Following
 from cephmonfs.mon.hunt import Candidate, Hunt
-from cephmonfs.mon.journal import Cause, Journal
-from cephmonfs.mon.link import EACCES, EVERYTHING, Happened, Identity, Link, Offer, Phase, key_type_refused
+from cephmonfs.mon.journal import Journal
+from cephmonfs.mon.link import EVERYTHING, Happened, Identity, Link, Offer, Phase, key_type_refused
 from cephmonfs.mon.links import HEDGE_EVERY_S, Links
 from cephmonfs.mon.outbox import Outbox
 from cephmonfs.mon.quorum import Quorum
 from cephmonfs.mon.requests import Kind, LinkId, Request, Requests, WaiterId
 from cephmonfs.mon.roster import Roster
-from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State
+from cephmonfs.mon.snapshot import Snapshot, Stamp, State
 from cephmonfs.mon.space import Space
 from cephmonfs.mon.standing import Standing
 from cephmonfs.mon.target import Target
@@ -101,6 +103,9 @@ class MonSession:
         self._quorum = Quorum(self._requests)
         self._standing = Standing(self._links, self._hunt, self._journal)
         self._outbox = Outbox(self._links, self._requests, self._following, self._journal, config.hostname)
+        self._commands = Commands(
+            self._links, self._requests, self._quorum, self._caps, self._outbox, self._journal, self._events
+        )
         self._roster = Roster(self._hunt, config.identity.addr_type, self._journal)
         self._decoding = Decoding()
         self._gathered_by = 0.0
@@ -197,7 +202,7 @@ class MonSession:
         if self._requests.statfs_gathering and now.mono >= self._gathered_by:
             self.statfs_gathered(now)
         self._judge_caps()
-        self._judge_quorum()
+        self._commands.judge_quorum()
         self._renew()
         self._renew_subs()
         self._drive()
@@ -241,7 +246,7 @@ class MonSession:
         waiter = self._requests.waiter()
         request = self._requests.add(Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, command), now.mono)
         request.waiters[waiter] = math.inf
-        self._send_commands()
+        self._commands.send()
         return waiter
 
     def statfs_open_since(self) -> float | None:
@@ -377,7 +382,7 @@ class MonSession:
             self._tickets.take(link.result.credentials, self._now)
         self._outbox.subscribe(self._following.session_began(), (link,))
         self._caps.session_began()
-        self._ask_probe(link, FIRST_PROBE)
+        self._commands.ask_probe(link, FIRST_PROBE)
         self._roster.warn(self._following.monmap)
         self._standing.update(self._now.mono)
 
@@ -417,7 +422,7 @@ class MonSession:
         if self._caps.statfs_denied:
             self._requests.ask_statfs(self._make_statfs, self._now.mono)
         self._outbox.everything(link, self._now)
-        self._send_commands()
+        self._commands.send()
 
     # ---- receiving
 
@@ -426,9 +431,10 @@ class MonSession:
             case mon.MMonMap():
                 self._on_monmap(link, payload)
             case mon.MMonCommandAck():
-                self._on_command(link, message, payload)
+                self._answered_by(link, self._commands.on_reply(link, message, payload))
             case mon.MMonGetVersionReply():
-                self._on_version(link, message, payload)
+                self._answered_by(link, self._commands.on_version(link, message, payload))
+                self._commands.send()
             case mon.MMDSMap() | mon.MFSMap() | mon.MOSDMap() | mon.MMgrMap() if link is self._links.current:
                 self._on_map(link, payload)
             case auth.MAuthReply():
@@ -495,63 +501,10 @@ class MonSession:
             self._journal.counters["subs_renewed"] += 1
             self._outbox.subscribe(self._following.renewed(), (link,))
 
-    def _on_command(self, link: Link, message: Message, payload: mon.MMonCommandAck) -> None:
-        request = self._requests.get(message.tid, Kind.COMMAND, link.id)
-        if request is None:
-            self._journal.counters["replies_unasked"] += 1
-        elif request.optional:
-            self._requests.forget(request)
-            self._on_probe(link, payload.result)
-        elif payload.result != EACCES and self._quorum.doubts(link.id, request):
-            self._journal.counters["replies_without_quorum"] += 1
-            del request.sent[link.id]
-            self._quorum.skipped = link.id
-        else:
-            when = self._when_sent(request, link)
-            self._requests.forget(request)
-            self._answered_by(link, request)
-            reply = CommandReply(payload.result, payload.text, message.data, self._now, when)
-            self._events.append(Answered(tuple(request.waiters), reply))
-
-    def _on_probe(self, link: Link, result: int) -> None:
-        self._quorum.command_answered(link.id, self._requests.statfs if self._caps.statfs_covered else None)
-        if self._caps.probed == FIRST_PROBE:
-            self._caps.first_probe_answered(result)
-            self._quorum.probed(denied=result == EACCES)
-            self._send_commands()
-        current = self._links.current
-        probe = Probe(link.id, self._now.mono, result)
-        self._caps.probe_answered(probe, current.id if current is not None else None)
-
-    def _on_version(self, link: Link, message: Message, payload: mon.MMonGetVersionReply) -> None:
-        request = self._requests.answered(message.tid or payload.handle, Kind.VERSION, link.id)
-        if request is None:
-            self._journal.counters["replies_unasked"] += 1
-            return
-        self._proven(request, link)
-        self._answered_by(link, request)
-        self._send_commands()
-
-    def _proven(self, request: Request, link: Link) -> None:
-        """A question that only a quorum answers was answered."""
-        self._quorum.answered(self._when_sent(request, link))
-        self._journal.over(Cause.NO_QUORUM)
-
-    def _send_commands(self) -> None:
-        """Send what waits for the next proof, and what a monitor without quorum answered."""
-        links = [link.id for link in self._outbox.open_links()]
-        proof = self._quorum.ask(links, self._now.mono)
-        self._outbox.commands(proof, self._quorum.commands(), self._now)
-
-    def _when_sent(self, request: Request, link: Link) -> Stamp:
-        """Return when this request left for this monitor."""
-        ago = self._now.mono - request.sent[link.id]
-        return Stamp(self._now.mono - ago, self._now.wall - ago)
-
-    def _answered_by(self, link: Link, request: Request) -> None:
+    def _answered_by(self, link: Link, request: Request | None) -> None:
         """Who answers what the current monitor left unanswered is the session now."""
         old = self._links.current
-        if link is old or link.phase is not Phase.OPEN:
+        if request is None or link is old or link.phase is not Phase.OPEN:
             return
         if old is not None:
             if old.id not in request.sent:
@@ -593,7 +546,7 @@ class MonSession:
         self._following.check_fsid_bytes(payload.fsid)
         self._journal.counters["statfs"] += 1
         self._caps.statfs_answered()
-        self._proven(request, link)
+        self._commands.proven(request, link)
         if link is not self._links.current:
             self._answered_by(link, request)
         record = self._space.take(payload, self._target.pool_id(), request.asked or self._now, self._now)
@@ -605,11 +558,6 @@ class MonSession:
             self._due.sooner(self._gathered_by)
 
     # ---- caps
-
-    def _ask_probe(self, link: Link, command: str) -> None:
-        request = self._caps.ask(command, self._now.mono)
-        if request is not None:
-            self._outbox.request(link, request, self._now)
 
     def _judge_caps(self) -> None:
         """What was asked before the probe and is still unanswered, our caps forbid."""
@@ -623,19 +571,7 @@ class MonSession:
             if self._caps.deny_statfs(probe, self._now.mono):
                 self._fail_denied_statfs()
         if self._caps.in_doubt(self._now.mono):
-            self._ask_probe(link, SECOND_PROBE)
-
-    def _judge_quorum(self) -> None:
-        """A monitor that answers commands, and not what only a quorum answers, has none."""
-        link = self._links.current
-        if link is None or not self._requests.quorum_is_late(link.id, self._now.mono):
-            return
-        if self._quorum.skipped == link.id and not self._quorum.lost:
-            self._quorum.lost = True
-            why = "has no quorum: it answers commands, and nothing that needs a quorum"
-            self._journal.blame(Cause.NO_QUORUM, link.describe(why))
-        elif self._quorum.skipped != link.id and self._caps.statfs_covered:
-            self._ask_probe(link, FIRST_PROBE)
+            self._commands.ask_probe(link, SECOND_PROBE)
 
     def _fail_denied_statfs(self) -> None:
         """From now on callers are told at once; each new session asks anew, on nobody's behalf."""

@@ -58,7 +58,8 @@ class Standing:
         """Be in the state that the links are in."""
         links = self._links
         if links.current is not None:
-            state = State.HUNTING if links.late_at() <= now else State.OPEN
+            is_late = links.late_at() <= now or self._journal.blames(Cause.NO_QUORUM)
+            state = State.HUNTING if is_late else State.OPEN
         elif self._hunt.refused and not any(link.phase is Phase.MAPS for link in links.by_id.values()):
             state = State.REFUSED
         elif self.sessions:
