@@ -60,7 +60,7 @@ class Wire:
         self.alive = 0
         try:
             self.link.connected(0.0)
-            self._until(lambda: self.link.ready or None, timeout_s, "session")
+            self.until(lambda: self.link.ready or None, timeout_s, "session")
         except BaseException:
             self.sock.close()
             raise
@@ -71,7 +71,8 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self.sock.close()
 
-    def _until(self, wanted: Callable[[], P | bool | None], timeout_s: float, what: str) -> P | bool:
+    def until(self, wanted: Callable[[], P | bool | None], timeout_s: float, what: str) -> P | bool:
+        """Exchange bytes until `wanted` returns something."""
         deadline = time.monotonic() + timeout_s
         while True:
             if data := self.link.data_to_send():
@@ -108,14 +109,14 @@ class Wire:
                     return payload
             return None
 
-        found = self._until(look, timeout_s, kind.__name__)
+        found = self.until(look, timeout_s, kind.__name__)
         assert not isinstance(found, bool)
         return found
 
     def silent(self, seconds: float) -> list[FromMonitor | None]:
         """What came in this time."""
         try:
-            self._until(lambda: None, seconds, "end")
+            self.until(lambda: None, seconds, "end")
         except TimeoutError:
             pass
         came, self.received = [from_monitor(m) for m in self.received], []
@@ -125,4 +126,4 @@ class Wire:
         """A keepalive and its acknowledgement."""
         before = self.alive
         self.link.send_keepalive(0.0, PING)
-        self._until(lambda: self.alive > before or None, timeout_s, "keepalive ack")
+        self.until(lambda: self.alive > before or None, timeout_s, "keepalive ack")
