@@ -169,6 +169,7 @@ def client_options(config: MountConfig) -> str:
         parts.append(f"ms_mode={config.ms_mode}")
     if config.fsid:
         parts.append(f"fsid={config.fsid}")
+    parts.append("abort_on_full")  # every CephFS mount of the kernel has it
     if config.mount_timeout != _KERNEL_MOUNT_TIMEOUT_S:
         parts.append(f"mount_timeout={config.mount_timeout:.0f}")
     return ",".join(parts)

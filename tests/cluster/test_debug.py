@@ -49,7 +49,7 @@ def test_client(mount: Mounted) -> None:
     global_id = mount.value("session/global_id")
     form = rf"instance: client\.{global_id} \(3\)127\.0\.0\.1:0/\d+\nblocklisted: false\n"
     assert re.fullmatch(form, mount.text("debug/status"))
-    assert mount.text("debug/client_options") == "name=monitor,secret=<hidden>,ms_mode=prefer-secure\n"
+    assert mount.text("debug/client_options") == "name=monitor,secret=<hidden>,ms_mode=prefer-secure,abort_on_full\n"
     monc = mount.text("debug/monc").splitlines()
     osdmap = int(mount.value("epoch/osdmap"))
     assert f"have osdmap {osdmap} want {osdmap + 1}+" in monc

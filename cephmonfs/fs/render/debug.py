@@ -129,7 +129,9 @@ def _pool(id: int, name: str, pool: Pool) -> str:
 def monc(view: View) -> str:
     """Subscriptions and requests without an answer.
 
-    All our subscriptions go on, and the next epoch is wanted.  mon_get_version has no newline, as there.
+    The form is the kernel's, the subscriptions are ours: all of them go on, and the next epoch is wanted.  The kernel
+    asks once for the osdmap, and for the fsmap only where a file system is named.  mon_get_version has no newline, as
+    there.
     """
     snap = view.snapshot
     text = ""
