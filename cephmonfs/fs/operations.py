@@ -33,7 +33,7 @@ import pyfuse3
 import trio
 
 from cephmonfs.errors import CephMonFSError
-from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, QUORUM
+from cephmonfs.fs.answers import DESCRIPTIONS, HEALTH, QUORUM, UNASKED
 from cephmonfs.fs.boundary import fuse_handler
 from cephmonfs.fs.handles import DirectoryHandle, Handle, Handles
 from cephmonfs.fs.inodes import Inodes
@@ -181,8 +181,18 @@ class CephMonOperations(ReadOnly):
         if not node.is_directory:
             raise pyfuse3.FUSEError(errno.ENOTDIR)
         if node.row.grow is not None:
-            await self._commands.ensure(DESCRIPTIONS)
+            await self._describe()
         return self._tree.children(node, self._view())
+
+    async def _describe(self) -> None:
+        """Have a list of commands; one that is old will do.
+
+        The kernel looks up one name at a time in a directory, so whoever waits here makes all others wait.
+        """
+        if self._commands.answers.get(DESCRIPTIONS, UNASKED).reply is None:
+            await self._commands.ensure(DESCRIPTIONS)
+        else:
+            self._commands.refresh(DESCRIPTIONS)
 
     @fuse_handler
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from cephmonfs.errors import NoData, NotPermitted
 from cephmonfs.fs.poll import HAVE_POLL
+from cephmonfs.mon.snapshot import MapRecord, Stamp
 from tests.fuse.fake import KB
 from tests.fuse.mount import Mount
 
@@ -49,6 +50,23 @@ def test_a_silent_monitor_costs_one_long_call(mount_with: Callable[..., Mount]) 
     waits = sorted(took(lambda: os.statvfs(mount.path)) for _ in range(20))
     assert waits[-1] < 0.1
     assert mount.source.asked["statfs"] >= asked + 19
+
+
+def test_names_below_ceph_are_found_at_once_though_the_monitors_are_silent(mount: Mount) -> None:
+    """The kernel looks them up one by one: who waits for a new list of commands makes all others wait."""
+    names = os.listdir(mount.path / "ceph")
+    hush(mount)
+    mount.do(lambda: mount.source.publish(maps={**mount.source.snap.maps, "monmap": MapRecord(4, b"", Stamp(0, 0))}))
+    threads = [threading.Thread(target=os.stat, args=(mount.path / "ceph" / name,)) for name in names * 20]
+
+    def look_up() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert took(look_up) < 1.5
+    hush(mount, False)
 
 
 def test_without_a_young_answer_df_fails_in_time(mount_with: Callable[..., Mount]) -> None:
