@@ -77,6 +77,7 @@ __all__ = ["MAX_TASKS", "CephMonOperations", "FsSettings", "make_operations", "r
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_S: Final = 1.0  # longest silence of events_pipe; a reader that waits can only be killed in between
+_STATFS_YOUNG_S: Final = 1.0  # numbers so young are good enough to tell the size of a page
 _SIZE_UNKNOWN: Final = 4096  # of a file whose command has not run yet
 
 
@@ -127,6 +128,16 @@ class CephMonOperations(ReadOnly):
                 nursery.start_soon(self._commands.ensure, command)
             if row.statfs:
                 nursery.start_soon(self._watch.try_statfs)
+
+    def _is_prepared(self, node: Node) -> bool:
+        """Tell whether all answers are as new as those that an open asks for."""
+        row = node.row
+        if row.statfs:
+            view = self._view()
+            record = view.snapshot.statfs
+            if record is None or view.age_s(record.asked) > _STATFS_YOUNG_S:
+                return False
+        return all(map(self._commands.is_young, row.commands))
 
     def _attributes(self, inode: int, node: Node, size: int, mtime: float) -> EntryAttributes:
         mode = self._settings.mode & node.row.mode & 0o444
@@ -216,6 +227,10 @@ class CephMonOperations(ReadOnly):
                 return self._attributes(inode, node, 0, node.mtime(view))
             case Kind.RING:
                 return self._attributes(inode, node, self._events.size, node.mtime(view))
+        last = self._renderings.last(inode)
+        if last is not None and node.row.ages and not self._is_prepared(node):
+            # An open will ask, and then print: a page that is printed now would be old, and keep it waiting.
+            return self._attributes(inode, node, last[0], node.mtime(view))
         try:
             size = await self._renderings.size(inode, node)
         except CephMonFSError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from weakref import ReferenceType, ref
 
@@ -181,9 +181,12 @@ class Renderings:
             return None
         if known.began >= came:
             return rendering
-        if known.key != node.key(self._view()):
+        view = self._view()
+        if known.key != node.key(view) or (anew and node.row.ages and came >= known.again_at):
             return None
-        return rendering if not (anew and node.row.ages) or came < known.again_at else None
+        if not node.row.ages:
+            known.mtime = node.mtime(view)  # the same has arrived once more
+        return replace(rendering, mtime=known.mtime)
 
     async def _in_thread(self, inode: int, node: Node, view: View, *, anew: bool) -> None:
         """Have it rendered in a thread; one that is under way goes on when he who waits for it leaves."""

@@ -251,3 +251,31 @@ def test_xattrs_of_the_kernel_client(mount: Mount) -> None:
     with pytest.raises(OSError) as caught:
         os.getxattr(mount.path, "ceph.other")
     assert caught.value.errno == errno.ENODATA
+
+
+@pytest.mark.parametrize("name", ["status", "metrics", "dashboard.html"])
+def test_a_page_is_as_new_as_its_answers_though_somebody_looked_at_it_first(
+    mount_with: Callable[..., Mount], name: str
+) -> None:
+    """The kernel asks for attributes before it opens, and what is printed for those must not do for the opener."""
+    mount = mount_with(refresh=0.1)
+    mount.text(name)
+    for word, number in (("HEALTH_ERR", 2), ("HEALTH_OK", 0)):
+        mount.source.answers["health"] = json.dumps({"status": word, "checks": {}}).encode()
+        time.sleep(0.2)
+        (mount.path / name).stat()
+        text = mount.text(name)
+        assert word in text or f"ceph_health_status {number}.0" in text
+
+
+def test_an_answer_that_comes_once_more_has_a_new_time(mount_with: Callable[..., Mount]) -> None:
+    mount = mount_with(refresh=0.1)
+    times = []
+    for _ in range(3):
+        with (mount.path / "ceph/osd/tree").open() as file:
+            file.read()
+            times.append(os.fstat(file.fileno()).st_mtime)
+        time.sleep(0.2)
+        times.append((mount.path / "ceph/osd/tree").stat().st_mtime)
+    assert times == sorted(times)
+    assert times[1] == times[0] < times[2] < times[4]
