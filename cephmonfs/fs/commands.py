@@ -90,6 +90,11 @@ class CommandCache:
             self._silent = True
             self.results["timeout"] += 1
 
+    def is_overdue(self, command: Command) -> bool:
+        """Tell whether it was asked so long ago that waiting makes no sense."""
+        question = self._question(command)
+        return question.open_since is not None and self._wait_s(question, trio.current_time()) <= _GRACE_S
+
     async def prove(self, commands: Sequence[Command]) -> None:
         """Have each of them answered, well or with an error, once; waits for all together as long as for one."""
         now, refresh_s = trio.current_time(), self._settings.refresh

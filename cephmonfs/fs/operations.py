@@ -196,14 +196,15 @@ class CephMonOperations(ReadOnly):
         return self._tree.children(node, self._view())
 
     async def _describe(self) -> None:
-        """Have a list of commands; one that is old will do.
+        """Have a list of commands; one that is old will do, and none if the monitors are silent.
 
         The kernel looks up one name at a time in a directory, so whoever waits here makes all others wait.
         """
-        if self._commands.answers.get(DESCRIPTIONS, UNASKED).reply is None:
-            await self._commands.ensure(DESCRIPTIONS)
-        else:
+        is_known = self._commands.answers.get(DESCRIPTIONS, UNASKED).reply is not None
+        if is_known or self._commands.is_overdue(DESCRIPTIONS):
             self._commands.refresh(DESCRIPTIONS)
+        else:
+            await self._commands.ensure(DESCRIPTIONS)
 
     @fuse_handler
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
