@@ -98,6 +98,13 @@ class Handles:
         if before is not None:
             self._let_go(held, before)
 
+    def show_error(self, handle: Handle, key: object) -> None:
+        """Let an open file show nothing: its reader got an error, and what came before is not true any more."""
+        before = handle.content
+        handle.key, handle.content = key, None
+        if before is not None:
+            self._let_go(self._held[handle.uid], before)
+
     def get(self, number: int) -> Handle | DirectoryHandle | None:
         """Return an open handle."""
         return self._open.get(number)

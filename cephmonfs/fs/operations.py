@@ -341,8 +341,12 @@ class CephMonOperations(ReadOnly):
         """Render anew at offset 0 if there is something new."""
         if not handle.was_read and handle.in_one_go:
             return
-        await self._prepare(handle.node)
-        rendering = await self._renderings.of(handle.inode, handle.node, anew=True)
+        try:
+            await self._prepare(handle.node)
+            rendering = await self._renderings.of(handle.inode, handle.node, anew=True)
+        except CephMonFSError:
+            self._handles.show_error(handle, handle.node.key(self._view()))
+            raise
         self._handles.show(handle, rendering)
 
     async def _follow(self, handle: Handle, size: int) -> bytes:

@@ -78,6 +78,7 @@ def _is_same(handle: Handle, view: View) -> bool:
     if handle.node.row.ages or is_heavy(handle.node, view):
         return False
     try:
-        return handle.node.render(view) == handle.data
+        data = handle.node.render(view)
     except CephMonFSError:
-        return False
+        return handle.content is None  # which was an error, too
+    return handle.content is not None and data == handle.data

@@ -307,7 +307,7 @@ class Node:
         """Return a value that is equal as long as nothing new has arrived for this file."""
         return (
             *(DEPENDENCIES[name][0](view) for name in self.row.depends),
-            *(view.key(command) for command in self.row.commands),
+            *(view.key(command, exact=self.row.raw) for command in self.row.commands),
         )
 
     def mtime(self, view: View) -> float:

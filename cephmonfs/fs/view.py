@@ -122,11 +122,14 @@ class View:
         every_s = LASTING_S if source.lasting else self.settings.refresh
         return every_s + self.settings.cmd_timeout
 
-    def key(self, source: Command | Literal["statfs"]) -> object:
-        """Return what changes when the last answer does, and when it becomes stale or fresh again."""
+    def key(self, source: Command | Literal["statfs"], *, exact: bool = False) -> object:
+        """Return what changes when the last answer does, and when it becomes stale or fresh again.
+
+        `exact`: with each byte of an answer, also where that is only an age.
+        """
         stale = self.is_stale(source)
         if isinstance(source, Command):
-            return self._content(source), stale
+            return self.answer(source).version if exact else self._content(source), stale
         record = self.snapshot.statfs
         return None if record is None else (record.stats, record.pool, stale)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 import threading
@@ -250,3 +251,52 @@ def test_who_polls_a_command_file_is_a_reader(mount_with: Callable[..., Mount]) 
     asked = mount.source.asked["quorum_status"]
     time.sleep(1.5)  # nobody reads now
     assert mount.source.asked["quorum_status"] <= asked + 1
+
+
+@needs_poll
+@pytest.mark.parametrize("name", ["mon/leader", "mon/a/in_quorum", "ceph/osd/tree"])
+def test_poll_tells_once_that_there_is_nothing_and_once_that_there_is_again(
+    mount_with: Callable[..., Mount], name: str
+) -> None:
+    mount = mount_with(refresh=0.1, cmd_timeout=0.2, stale_after=0.5)
+    with open(mount.path / name, "rb", buffering=0) as file:
+        before = file.read()
+        poll = select.poll()
+        poll.register(file, select.POLLPRI)
+        hush(mount)
+        assert poll.poll(5000)
+        assert failed(lambda: os.pread(file.fileno(), 100, 0)) == errno.ETIMEDOUT
+        assert poll.poll(700) == []
+        assert os.pread(file.fileno(), 100, 1) == b""  # not the end of what is not true any more
+        hush(mount, False)
+        mount.do(lambda: mount.source.publish())
+        assert poll.poll(5000)
+        assert os.pread(file.fileno(), 100, 0) == before
+
+
+@needs_poll
+def test_an_answer_shown_as_it_is_has_the_age_that_is_in_it(mount_with: Callable[..., Mount]) -> None:
+    """It is no news for those who ask only who is in quorum."""
+    mount = mount_with(refresh=0.1)
+    quorum = {"quorum_names": ["a"], "quorum_leader_name": "a", "quorum": [0]}
+    mount.source.answers["get_command_descriptions"] = json.dumps(
+        {"cmd1": {"sig": ["quorum_status"], "help": "", "module": "mon", "perm": "r"}}
+    ).encode()
+    mount.source.answers["quorum_status"] = json.dumps(quorum | {"quorum_age": 1}).encode()
+    time.sleep(0.2)  # longer than refresh
+    with (
+        open(mount.path / "monmap.json", "rb", buffering=0) as quiet,
+        open(mount.path / "ceph/quorum_status.json", "rb", buffering=0) as file,
+    ):
+        quiet.read()
+        assert json.loads(file.read())["quorum_age"] == 1
+        mount.source.answers["quorum_status"] = json.dumps(quorum | {"quorum_age": 2}).encode()
+        poll = select.poll()
+        poll.register(file, select.POLLPRI)
+        assert poll.poll(5000)
+        assert json.loads(os.pread(file.fileno(), 1000, 0))["quorum_age"] == 2
+        poll.unregister(file)
+        poll.register(quiet, select.POLLPRI)
+        assert poll.poll(200) == []
+    time.sleep(0.2)
+    assert json.loads(mount.text("ceph/quorum_status.json"))["quorum_age"] == 2
