@@ -253,8 +253,9 @@ def test_the_service(machine: Booted, pacific: Cluster) -> None:
     assert {priority for priority, _ in said} == {6}, said
     texts = [text for _, text in said]
     assert len(texts) == len(set(texts))
-    assert texts[1:] == ["mounted on /mnt/service", "SIGTERM: ending", "unmounted /mnt/service"]
-    assert re.fullmatch(r"session with monitor [abc] at \S+, secure mode", texts[0])
+    assert texts[2:] == ["mounted on /mnt/service", "SIGTERM: ending", "unmounted /mnt/service"]
+    assert "aes256k" in texts[0]  # what its key does not protect against
+    assert re.fullmatch(r"session with monitor [abc] at \S+, secure mode", texts[1])
 
 
 def test_the_exposure_of_the_running_service(service: Booted) -> None:
