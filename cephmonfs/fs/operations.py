@@ -174,7 +174,7 @@ class CephMonOperations(ReadOnly):
     @fuse_handler
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         """Find a name in a directory."""
-        await self._pace.turn(ctx.uid)
+        await self._pace.turn(ctx.uid, ctx.pid)
         parent = self._node(parent_inode)
         text = name.decode("utf-8", "surrogateescape")
         if text == ".":
@@ -215,7 +215,7 @@ class CephMonOperations(ReadOnly):
     @fuse_handler
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Return the attributes of the newest data there is, without waiting for more."""
-        await self._pace.turn(ctx.uid)
+        await self._pace.turn(ctx.uid, ctx.pid)
         node = self._node(inode)
         view = self._view()
         latest = self._latest.get(inode)
@@ -270,7 +270,7 @@ class CephMonOperations(ReadOnly):
     @fuse_handler
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Take the list of names once, so that a directory that changes is not read half old and half new."""
-        await self._pace.turn(ctx.uid)
+        await self._pace.turn(ctx.uid, ctx.pid)
         node = self._node(inode)
         children = await self._children(node)
         if node.row.grow is not None:
@@ -301,7 +301,7 @@ class CephMonOperations(ReadOnly):
         """Render the file, or place a reader in the stream."""
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             raise pyfuse3.FUSEError(errno.EROFS)
-        await self._pace.turn(ctx.uid)
+        await self._pace.turn(ctx.uid, ctx.pid)
         node = self._node(inode)
         handle = Handle(node, inode, ctx.uid, trio.current_time())
         if node.row.kind in (Kind.STREAM, Kind.RING):

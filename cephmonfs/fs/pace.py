@@ -1,11 +1,10 @@
-"""How fast one user's requests are answered, so that the others do not notice him.
+"""How many callers of one user are answered at a time, so that the others do not notice them.
 
-The kernel hands out requests in their order, so whoever sends three thousand at once is three thousand ahead of the
-next `df`.  Each answer brings the next request of the same caller, so answering more slowly keeps that queue short.
+The kernel hands out requests in their order, so three thousand threads that open files are three thousand ahead of the
+next `df`.  Each answer brings the next request of the same thread, so answering few of them keeps that queue short.
 
-Rule: `_BURST` requests of a user are answered in each `_ROUND_S`; the others of that user wait for the next round, one
-after the other.  Only requests about files and names count; a statfs never waits here.
-Example: 10 in 2 ms are 5000 a second, more than one `find` or `tar` asks for.
+Rule: in each `_ROUND_S`, at most `_CALLERS` threads of a user are answered; the others wait for the next round, in
+their order.  A thread that is alone never waits.  Only requests about files and names count; a statfs never waits here.
 """
 
 from __future__ import annotations
@@ -18,33 +17,36 @@ import trio
 if TYPE_CHECKING:
     from cephmonfs.fs.slots import WaitSlots
 
-_BURST: Final = 10
+_CALLERS: Final = 10
 _ROUND_S: Final = 0.002
 
 
 class Pace:
-    """Counts the requests of each user in the present round."""
+    """Counts the callers of each user in the present round."""
 
     def __init__(self, slots: WaitSlots) -> None:
         self._slots = slots
         self._round_ends = 0.0
-        self._answered: dict[int, int] = {}
+        self._answered: dict[int, set[int]] = {}  # by user, the threads of this round
         self._waiting: dict[int, deque[trio.lowlevel.Task]] = {}
         self._nursery: trio.Nursery | None = None
 
-    async def turn(self, uid: int) -> None:
-        """Return when this user may have another answer; at once as long as nobody can notice."""
+    async def turn(self, uid: int, thread: int) -> None:
+        """Return when this thread may have another answer; at once as long as there are few."""
         now = trio.current_time()
         if now >= self._round_ends:
             self._round_ends = now + _ROUND_S
             self._answered.clear()
-        answered = self._answered.get(uid, 0)
-        if answered < _BURST and uid not in self._waiting:
-            self._answered[uid] = answered + 1
+        answered = self._answered.setdefault(uid, set())
+        if thread in answered:
+            return
+        if len(answered) < _CALLERS and uid not in self._waiting:
+            answered.add(thread)
             return
         with self._slots.take() as may_wait:
             if may_wait and self._nursery is not None:
                 await self._wait(uid)
+                self._answered.setdefault(uid, set()).add(thread)
 
     async def _wait(self, uid: int) -> None:
         task = trio.lowlevel.current_task()
@@ -65,9 +67,7 @@ class Pace:
             self._round_ends = trio.current_time() + _ROUND_S
             self._answered.clear()
             for uid, tasks in tuple(self._waiting.items()):
-                count = min(_BURST, len(tasks))
-                self._answered[uid] = count
-                for _ in range(count):
+                for _ in range(min(_CALLERS, len(tasks))):
                     trio.lowlevel.reschedule(tasks.popleft())
                 if not tasks:
                     del self._waiting[uid]

@@ -131,7 +131,7 @@ class View:
         if isinstance(source, Command):
             return self.answer(source).version if exact else self._content(source), stale
         record = self.snapshot.statfs
-        return None if record is None else (record.stats, record.pool, stale)
+        return self.snapshot.problem if record is None else (record.stats, record.pool, stale)
 
     def _content(self, command: Command) -> object:
         """Return what changes with an answer: quorum_status has an age in it, which is no change."""
@@ -216,6 +216,8 @@ class View:
     @property
     def last_statfs(self) -> StatfsRecord:
         """The last statfs answer, whatever its age."""
+        if self.snapshot.problem:
+            raise NoData(self.snapshot.problem)
         if self.snapshot.statfs is None:
             raise self._unanswered("statfs")
         return self.snapshot.statfs

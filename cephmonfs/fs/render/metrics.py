@@ -325,8 +325,9 @@ def _pool_type(view: View, pool: Pool) -> tuple[str, str]:
 
 def _ourselves(view: View, page: Page) -> None:
     snap = view.snapshot
-    up = snap.state is State.OPEN and view.fresh
-    page.one("cephmonfs_up", "1 with an open session whose monitor was heard within stale_after, else 0", up)
+    up = snap.state is State.OPEN and view.fresh and not snap.problem
+    text = "1 with an open session whose quorum was heard within stale_after and a df that can be answered, else 0"
+    page.one("cephmonfs_up", text, up)
     page.gauge(
         "cephmonfs_info",
         "Version of this program, and with whom it speaks and how",

@@ -82,7 +82,7 @@ def _health(view: View) -> Iterator[str]:
 def _capacity(view: View) -> Iterator[str]:
     record = view.snapshot.statfs
     if record is None:
-        yield _row("capacity", "unknown: no monitor has answered a statfs yet")
+        yield from _wrapped("capacity", f"unknown: {view.snapshot.problem or 'no monitor has answered a statfs yet'}")
         return
     stats = record.stats
     if not stats.kb and record.pool is None:
