@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test soak killed lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages test-systemd compatibility clean fuzz audit security-table
+.PHONY: help venv demo test soak killed lint types unit bench bench-docs install uninstall cluster cluster-down requirements docs dist deb test-packages test-systemd test-truth compatibility clean fuzz audit security-table
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -107,6 +107,13 @@ test-packages: dist deb  ## install them in fresh Debian 12 and 13 roots and mou
 
 test-systemd: deb  ## boot Debian 12 and 13 as containers, with the .deb under their systemd (slow, root)
 	@CEPHMONFS_TEST_PACKAGES=1 $(BIN)/pytest -v -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/packaging/test_systemd.py
+
+MINUTES ?= 10
+SEED ?=
+
+test-truth: venv  ## random events on a real cluster, all files beside the real programs: RELEASE= MINUTES=10 SEED= (root)
+	@tools/setup.sh cluster
+	@$(BIN)/python -m tests.truth --release "$(RELEASE)" --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 compatibility: venv  ## docs/compatibility.md from a run of the whole matrix
 	@tools/cluster chroots >.venv/chroots.log
