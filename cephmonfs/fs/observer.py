@@ -9,12 +9,13 @@ from cephmonfs.errors import CephMonFSError
 from cephmonfs.fs.answers import HEALTH
 from cephmonfs.model.mdsmap import state_name
 from cephmonfs.mon.ratelimit import RateLimit
+from cephmonfs.mon.snapshot import SessionChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from cephmonfs.fs.view import View
-    from cephmonfs.mon.snapshot import SessionChange
+    from cephmonfs.mon.snapshot import State
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Observer:
         self._muted: tuple[str, ...] = ()
         self._used_ratio: float | None = None
         self._moves = RateLimit(same=3, total=30)
+        self._state: State | None = None
         self._told = 0
         self._problem = ""
         self._fresh: bool | None = None  # None until it is for the first time
@@ -55,10 +57,15 @@ class Observer:
         return events
 
     def _session(self, view: View) -> Iterator[tuple[Event, float]]:
+        snap = view.snapshot
         last = self._history[-1].at.mono if self._history else float("-inf")
-        self._history = view.snapshot.history
-        for change in self._history:
-            if change.at.mono > last and self._moves.allows(f"{change.state} {change.mon}", change.at.mono):
+        changes = [change for change in snap.history if change.at.mono > last]
+        state = changes[-1].state if changes else self._state
+        if state is not None and snap.state != state:  # the monitor is late, or answers after all
+            changes.append(SessionChange(snap.now, snap.state, snap.mon, ""))
+        self._history, self._state = snap.history, snap.state
+        for change in changes:
+            if self._moves.allows(f"{change.state} {change.mon}", change.at.mono):
                 event: Event = {"event": "session", "state": str(change.state), "mon": change.mon}
                 yield event | {"detail": change.reason[:_LINE_LIMIT]}, change.at.wall
         for told in view.snapshot.told:

@@ -128,6 +128,7 @@ def assert_all_stale(mount: Mount, wanted: Sequence[str]) -> None:
     assert [line for line in samples if line.startswith("ceph_")] == []
     assert "cephmonfs_up 0.0" in samples
     assert "HEALTH_UNKNOWN" in seen["dashboard.html"].text
+    assert "Stale: no " in seen["dashboard.html"].text
     with pytest.raises(OSError) as caught:
         os.statvfs(mount.path)
     assert caught.value.errno == errno.ETIMEDOUT
@@ -143,7 +144,7 @@ def assert_all_fresh(mount: Mount, wanted: Sequence[str], since: float) -> None:
     assert seen["session/fresh"].value == "1"
     assert "STALE" not in seen["status"].text
     assert "ceph_health_status" in seen["metrics"].text
-    assert "HEALTH_UNKNOWN" not in seen["dashboard.html"].text
+    assert "Stale: " not in seen["dashboard.html"].text
     os.statvfs(mount.path)
 
 
@@ -168,6 +169,7 @@ def test_all_monitors_fall_silent(cluster: Cluster, mount_of: Callable[..., Moun
             assert mount.read("session/state") == "hunting\n"
             assert events(mount, "stale")
             assert events(mount, "health")[-1]["new"] == "HEALTH_UNKNOWN"
+            assert events(mount, "session")[-1]["state"] == "hunting"
         for poller in pollers:
             assert poller.holds in {"health": (b"HEALTH_UNKNOWN\n",), "session/fresh": (b"0\n",)}.get(
                 poller.name, (None,)
@@ -215,6 +217,7 @@ def test_the_quorum_is_lost(cluster: Cluster, mount_of: Callable[..., Mount]) ->
         for mount in (unread, busy):
             assert_all_stale(mount, wanted)
         assert "no quorum heard" in busy.read("status")
+        assert len(events(busy, "error")) < 20
         for poller in pollers:
             assert poller.holds in {"health": (b"HEALTH_UNKNOWN\n",), "session/fresh": (b"0\n",)}.get(
                 poller.name, (None,)
@@ -328,3 +331,33 @@ def test_the_encoded_osdmap_is_as_new_as_its_epoch(cluster: Cluster, mount_of: C
         assert reading.size == len(reading.data)
         assert OSDMap.decode(Cursor(reading.data, "osdmap")).epoch >= wanted
         assert json.loads(mount.read("osdmap.json"))["epoch"] >= wanted
+
+
+def test_caps_are_narrowed_and_the_session_starts_anew(cluster: Cluster, mount_of: Callable[..., Mount]) -> None:
+    """What is not ours to see any more is EACCES, and told once in log and events; nothing old stays there."""
+    mount = mount_of(cluster)
+    covered = ("monmap", "epoch/monmap", "mon/count", "capacity/avail_bytes", "session/fresh")
+    not_covered = ("epoch/osdmap", "osdmap.json", "maps/osdmap.bin", "epoch/fsmap")
+    assert [str(one) for name in (*covered, *not_covered, "health") if (one := look(mount.path, name)).error] == []
+
+    def reconnect(caps: str) -> None:
+        cluster.commands({"prefix": "auth caps", "entity": "client.df", "caps": ["mon", caps]})
+        mine = mount.read("session/mon").strip()
+        sessions = int(mount.read("session/sessions"))
+        cluster.mon(mine).kill()
+        until(lambda: int(mount.read("session/sessions")) > sessions, "another session")
+        cluster.mon(mine).start()
+        cluster.wait_quorum(3, BACK_S)
+
+    try:
+        reconnect("allow service pg r, allow service mon r")
+        for name in not_covered:
+            until(lambda name=name: look(mount.path, name).error == errno.EACCES, f"{name} is denied", 15)  # type: ignore[misc]
+        for name in covered:
+            until(lambda name=name: look(mount.path, name).error == 0, f"{name} is there", 15)  # type: ignore[misc]
+        told = [line for line in mount.read("log").splitlines() if "caps" in line and "osdmap" in line]
+        assert len(told) == 1, told
+    finally:
+        reconnect("allow r")
+    for name in (*covered, *not_covered, "health"):
+        until(lambda name=name: look(mount.path, name).error == 0, f"{name} is there again", 30)  # type: ignore[misc]

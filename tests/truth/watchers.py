@@ -70,6 +70,11 @@ class Watcher:
             except Exception as exc:
                 self._facts.problem("harness", f"{type(self).__name__}: {type(exc).__name__}: {exc}")
 
+    def still_lost(self, lost_wall: float) -> bool:
+        """Whether there was no quorum all the while: that there is one again is seen a moment late."""
+        time.sleep(1.0)
+        return self._facts.lost_at is not None and self._facts.lost_wall == lost_wall
+
     def step(self) -> None:
         raise NotImplementedError
 
@@ -79,7 +84,7 @@ class Df(Watcher):
 
     def step(self) -> None:
         limits, began = self._facts.limits, time.monotonic()
-        lost_s = self._facts.lost_for_s
+        lost_s, lost_wall = self._facts.lost_for_s, self._facts.lost_wall
         error = 0
         try:
             os.statvfs(self._root)
@@ -90,7 +95,7 @@ class Df(Watcher):
         if took > limits.statfs_timeout_s + limits.slack_s:
             self._facts.problem("slow", f"df took {took:.1f} s")
         stale_s = limits.stale_after_s + limits.lease_s + limits.slack_s
-        if error == 0 and lost_s > stale_s:
+        if error == 0 and lost_s > stale_s and self.still_lost(lost_wall):
             self._facts.problem("stale", f"df succeeds {lost_s:.1f} s after the quorum was lost")
         if error and (error != errno.ETIMEDOUT or self._facts.calm_for_s > limits.patience_s):
             self._facts.problem("df", f"fails with {errno.errorcode.get(error, error)}")
@@ -130,7 +135,7 @@ class Reader(Watcher):
         if reading.took > limits.cmd_timeout_s + limits.slack_s:
             facts.problem("slow", f"{name} took {reading.took:.1f} s")
         needs_answer = FROM_ANSWERS.fullmatch(name) is not None
-        if lost_s > limits.lease_s + limits.slack_s and not self._still_lost(lost_wall):
+        if lost_s > limits.lease_s + limits.slack_s and not self.still_lost(lost_wall):
             lost_s = 0.0
         if lost_s > limits.stale_after_s + limits.lease_s + limits.slack_s:
             if needs_answer and not reading.error:
@@ -154,11 +159,6 @@ class Reader(Watcher):
         if reading.mtime < before - 1e-6 and last.ended < reading.began:
             facts.problem("mtime", f"{name} went back by {before - reading.mtime:.3f} s: {last} -> {reading}")
         self._mtimes[name] = (reading.mtime, reading)
-
-    def _still_lost(self, lost_wall: float) -> bool:
-        """Whether there was no quorum all the while: that there is one again is seen a moment late."""
-        time.sleep(1.0)
-        return self._facts.lost_at is not None and self._facts.lost_wall == lost_wall
 
     def _again(self, first: Reading) -> None:
         second = look(self._root, first.name)
@@ -206,12 +206,15 @@ class Events(Watcher):
         self.step()
         told = {
             "health": [str(line["new"]) for line in self.of("health")],
-            "session/state": [str(line["state"]) for line in self.of("session")],
             "mon/quorum_count": [str(len(line["quorum"])) for line in self.of("quorum")],
             "mon/leader": [str(line["leader"]) for line in self.of("quorum")],
             "session/fresh": ["1", *("1" if line["event"] == "fresh" else "0" for line in self.lines
                                      if line["event"] in ("fresh", "stale"))],
         }  # fmt: skip
+        # A session that comes and goes is told three times a minute: the states are compared, and not their order.
+        untold = set(seen.get("session/state", [])) - {str(line["state"]) for line in self.of("session")}
+        if untold:
+            self._facts.problem("events", f"session/state said {sorted(untold)}, and no line does")
         for name, lines in told.items():
             missing = first_missing(seen.get(name, []), lines)
             if missing is not None:

@@ -134,7 +134,7 @@ def test_nothing_new_is_no_event(observer: Observer, view_of: Callable[..., View
 def test_session_changes_and_errors(observer: Observer, view_of: Callable[..., View]) -> None:
     change = SessionChange(Stamp(999.0, WALL + 9), State.HUNTING, "b", "mon.b fell silent")
     error = Told(1, Stamp(999.0, WALL + 9), "mon.b fell silent")
-    view = view_of(history=(*snapshot().history, change), told=(error,))
+    view = view_of(history=(*snapshot().history, change), state=State.HUNTING, told=(error,))
     assert told(observer, view) == [
         {"event": "session", "state": "hunting", "mon": "b", "detail": "mon.b fell silent"},
         {"event": "error", "mon": "b", "detail": "mon.b fell silent"},
@@ -148,7 +148,8 @@ def test_a_session_that_goes_on_and_off_is_told_three_times_a_minute(
     lines = []
     for n in range(200):
         state = (State.OPEN, State.HUNTING)[n % 2]
-        lines += told(observer, view_of(history=(SessionChange(Stamp(2000.0 + n / 10, WALL), state, "b", "reset"),)))
+        change = SessionChange(Stamp(2000.0 + n / 10, WALL), state, "b", "reset")
+        lines += told(observer, view_of(history=(change,), state=state))
     assert [line["state"] for line in lines] == ["open", "hunting"] * 3
     later = SessionChange(Stamp(2090.0, WALL), State.OPEN, "b", "")
     assert len(told(observer, view_of(history=(later,)))) == 1
@@ -157,6 +158,15 @@ def test_a_session_that_goes_on_and_off_is_told_three_times_a_minute(
 def test_a_df_that_answers_again(observer: Observer, view_of: Callable[..., View]) -> None:
     assert told(observer, view_of(problem="the cluster has no pool rbd")) == []  # an error, told as such
     assert told(observer, view_of()) == [{"event": "df", "detail": "answers again, after: the cluster has no pool rbd"}]
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.OPEN])
+def test_a_state_without_a_line_of_its_own_in_the_history_is_told(
+    observer: Observer, view_of: Callable[..., View], state: State
+) -> None:
+    assert told(observer, view_of(state=state)) == [{"event": "session", "state": str(state), "mon": "b", "detail": ""}]
+    assert told(observer, view_of(state=state)) == []
+    assert told(observer, view_of()) == [{"event": "session", "state": "open", "mon": "b", "detail": ""}]
 
 
 def test_who_left_the_monmap_and_who_joined(observer: Observer, view_of: Callable[..., View]) -> None:
