@@ -25,8 +25,9 @@ import trio
 from trio.testing import MockClock
 
 from bench.machine import Process
+from cephmonfs.config.filesettings import default_settings
 from cephmonfs.demo.monitors import DemoSettings, run_monitors
-from cephmonfs.fs.operations import CephMonOperations, FsSettings, make_operations
+from cephmonfs.fuse.handlers import CephMonOperations, make_operations
 from cephmonfs.model.entity import AddrType, EntityAddr
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.link import Identity
@@ -80,7 +81,7 @@ async def _day(hours: int, trace: bool) -> dict[str, Any]:
         config = SessionConfig(Identity(demo.entity, demo.key, (Mode.SECURE,)), hostname="bench")
         async with MonClient(config, resolve, wall=wall).running() as client:
             await client.wait_open()
-            operations = make_operations(client, FsSettings())
+            operations = make_operations(client, default_settings())
             async with trio.open_nursery() as nursery:
                 await nursery.start(operations.run)
                 async with trio.open_nursery() as readers:  # they end before what they read does

@@ -119,7 +119,7 @@ def _breakdown(data: dict[str, Any]) -> str:
     note = (
         "pyfuse3 by itself reads one request in two passes of the loop: with 64 callers it answers "
         f"{table.number(ceiling)} calls a second, {table.number(ceiling / figures['ceph_fuse_64_per_s'])} times what "
-        "ceph-fuse, with its threads, answers here. Our file system takes several in one pass (fs/workers.py), which "
+        "ceph-fuse, with its threads, answers here. Our file system takes several in one pass (fuse/workers.py), which "
         "is how it can be faster than that row.\n"
     )
     return "\n".join(

@@ -26,8 +26,9 @@ import pyfuse3
 import trio
 
 from bench.embedded import Where
-from cephmonfs.fs import workers
-from cephmonfs.fs.operations import FsSettings, make_operations, run_mounted
+from cephmonfs.config.filesettings import default_settings
+from cephmonfs.fuse import workers
+from cephmonfs.fuse.handlers import make_operations, run_mounted
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.session import Answered, Connect, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, StatfsRecord
@@ -101,7 +102,7 @@ async def memory(directory: str) -> None:
 
 async def fs(directory: str) -> None:
     where = Where(("127.0.0.1:1",), "x", "AQAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAA==")
-    operations = make_operations(_Source(where.config()), FsSettings())
+    operations = make_operations(_Source(where.config()), default_settings())
     with workers.enabled():
         await _mount(directory, operations, lambda: run_mounted(operations))
 
@@ -130,7 +131,7 @@ async def joined(where: Where, mode: Mode, count: int, callers: int) -> dict[str
     async with open_client(where.config(mode), where.resolve) as running:
         await running.wait_open()
         await trio.sleep(0.3)
-        operations = make_operations(running, FsSettings())
+        operations = make_operations(running, default_settings())
         context = pyfuse3.RequestContext()
 
         async def caller() -> None:

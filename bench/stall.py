@@ -18,7 +18,8 @@ from statistics import median
 import trio
 
 from bench.embedded import Where, embedded
-from cephmonfs.fs.operations import FsSettings, make_operations
+from cephmonfs.config.filesettings import default_settings
+from cephmonfs.fuse.handlers import make_operations
 from cephmonfs.runtime.client import MonClient, open_client
 
 _AROUND_S = 0.06
@@ -71,7 +72,7 @@ async def _measure(where: Where, seconds: float) -> dict[str, list[tuple[float, 
     trio.lowlevel.add_instrument(passes)
     found: dict[str, list[tuple[float, float]]] = {"monmap": [], "osdmap": []}
     async with open_client(where.config(), where.resolve) as client:
-        operations = make_operations(client, FsSettings())
+        operations = make_operations(client, default_settings())
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
                 await nursery.start(operations.run)

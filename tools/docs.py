@@ -23,7 +23,7 @@ from cephmonfs import __version__  # noqa: E402
 from cephmonfs.cli.main import COMMANDS  # noqa: E402
 from cephmonfs.config.monaddr import MsMode  # noqa: E402
 from cephmonfs.config.options import LOG_LEVELS, OPTIONS, Option  # noqa: E402
-from cephmonfs.fs.tree import ROWS, Kind, Row  # noqa: E402
+from cephmonfs.files.tree import ROWS, Kind, Row  # noqa: E402
 
 GENERATED = "<!-- made by tools/docs.py from the tables in the code; `make docs` writes it anew -->"
 PAGES = sorted((ROOT / "docs" / "man").glob("*.rst"))

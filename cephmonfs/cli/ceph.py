@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from cephmonfs.cli.asking import configure, parser, run, run_trio, say, session
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.session import first_of, timeout_sentence
+from cephmonfs.cli.program import configure, parser, run, run_trio, say, session
 from cephmonfs.config.monaddr import parse_targets
+from cephmonfs.daemon.connect import first_of, timeout_sentence
+from cephmonfs.daemon.fork import Exit
 from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout
 from cephmonfs.host import files
 from cephmonfs.model.descriptions import parse_descriptions
@@ -31,8 +31,8 @@ from cephmonfs.wire.text import lines, one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cephmonfs.cli.session import Client
     from cephmonfs.config.mountconfig import MountConfig
+    from cephmonfs.daemon.connect import Client
     from cephmonfs.model.descriptions import CommandDescription
     from cephmonfs.model.signature import Request
     from cephmonfs.mon.snapshot import CommandReply

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from cephmonfs.cli import apparmor, mountpoint
-from cephmonfs.cli.asking import add_source, configure, parser, run, run_trio
-from cephmonfs.cli.checked import Report, Status
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.probing import Probe, other_protocol, probe
-from cephmonfs.cli.session import connect, first_of, first_session, prepare
+from cephmonfs.cli.monitor_probe import Probe, other_protocol, probe
+from cephmonfs.cli.program import add_source, configure, parser, run, run_trio
+from cephmonfs.cli.report import Report, Status
 from cephmonfs.config import srv
 from cephmonfs.config.monaddr import MonTarget, on_v2, targets_for_mode
+from cephmonfs.daemon.connect import connect, first_of, first_session, prepare
+from cephmonfs.daemon.fork import Exit
 from cephmonfs.errors import CephMonFSError, ConfigError, NotPermitted, RequestTimeout, SessionLost
-from cephmonfs.fs.render import numbers
-from cephmonfs.fs.tree import ROWS
+from cephmonfs.files.render import numbers
+from cephmonfs.files.tree import ROWS
+from cephmonfs.host import apparmor, mountpoint
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.model.health import Health
 from cephmonfs.model.quorum import Quorum
@@ -34,8 +34,8 @@ from cephmonfs.runtime.configured import session_config
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cephmonfs.cli.session import Client
     from cephmonfs.config.mountconfig import MountConfig
+    from cephmonfs.daemon.connect import Client
     from cephmonfs.model.monmap import MonMap
     from cephmonfs.mon.link import Identity
 

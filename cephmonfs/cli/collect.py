@@ -18,11 +18,11 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
-from cephmonfs.cli.asking import parser, run, say
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, settle, top_mount
+from cephmonfs.cli.program import parser, run, say
+from cephmonfs.daemon.fork import Exit
 from cephmonfs.errors import ConfigError
 from cephmonfs.host import files
+from cephmonfs.host.mountpoint import FUSE_TYPE, mounts, settle, top_mount
 from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:

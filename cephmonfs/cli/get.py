@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from cephmonfs.cli.asking import add_source, configure, parser, run, run_trio, say, session
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.logs import start_logging
-from cephmonfs.cli.session import first_session, fs_settings
+from cephmonfs.cli.program import add_source, configure, parser, run, run_trio, say, session
+from cephmonfs.config.filesettings import fs_settings
+from cephmonfs.daemon.connect import first_session
+from cephmonfs.daemon.fork import Exit
+from cephmonfs.daemon.logs import start_logging
 from cephmonfs.errors import NoData, NotPermitted
-from cephmonfs.fs.reader import Reader, no_such_file
-from cephmonfs.fs.tree import Kind
+from cephmonfs.files.tree import Kind
+from cephmonfs.fuse.reader import Reader, no_such_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cephmonfs.config.mountconfig import MountConfig
-    from cephmonfs.fs.tree import Node
+    from cephmonfs.files.tree import Node
 
 PROGRAM = "get"
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cephmonfs import __version__
 from cephmonfs.cli.columns import fitted
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.loading import loading
 from cephmonfs.cli.secrets import hide_secrets
+from cephmonfs.daemon.fork import Exit
+from cephmonfs.daemon.loading import loading
 from cephmonfs.host.process import set_name
 from cephmonfs.model.usertext import shown
 

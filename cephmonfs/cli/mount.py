@@ -8,17 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs import __version__
-from cephmonfs.cli import journal
 from cephmonfs.cli.args import help_text, parse_args
-from cephmonfs.cli.daemon import Exit, Reporter, start_daemon
-from cephmonfs.cli.loading import loading
-from cephmonfs.cli.mountpoint import check_fuse, check_mountpoint, is_mounted_already, set_path, settle
-from cephmonfs.cli.notify import handed_over
 from cephmonfs.cli.remount import asks_remount, remount
 from cephmonfs.cli.secrets import hide_secrets
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import MountConfig, resolve
+from cephmonfs.daemon.fork import Exit, Reporter, start_daemon
+from cephmonfs.daemon.loading import loading
+from cephmonfs.daemon.notify import handed_over
 from cephmonfs.errors import ConfigError
+from cephmonfs.host import journal
+from cephmonfs.host.mountpoint import check_fuse, check_mountpoint, is_mounted_already, set_path, settle
 from cephmonfs.host.process import set_name
 from cephmonfs.model.usertext import censored
 from cephmonfs.wire import limits
@@ -107,10 +107,10 @@ class _ForegroundReporter(Reporter):
 def _serve(config: MountConfig, report: Reporter) -> int:
     # trio and pyfuse3 are loaded only in the process that will use them, after the fork.
     with loading():
-        from cephmonfs.cli.parts import real_parts
-        from cephmonfs.cli.serve import run_daemon
+        from cephmonfs.daemon.components import real_components
+        from cephmonfs.daemon.serve import run_daemon
 
-    return run_daemon(config, report, real_parts())
+    return run_daemon(config, report, real_components())
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
-from cephmonfs.cli import journal
 from cephmonfs.cli.args import parse_args
-from cephmonfs.cli.asking import run, say
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.mountpoint import FUSE_TYPE, check_fuse, check_mountpoint, set_path, settle
-from cephmonfs.cli.notify import FUSE_NAME, Notifier
+from cephmonfs.cli.program import run, say
 from cephmonfs.config.options import parse_options
 from cephmonfs.config.source import parse_fsid, parse_source, shown_source
+from cephmonfs.daemon.fork import Exit
+from cephmonfs.daemon.notify import FUSE_NAME, Notifier
 from cephmonfs.errors import ConfigError
+from cephmonfs.host import journal
+from cephmonfs.host.mountpoint import FUSE_TYPE, check_fuse, check_mountpoint, set_path, settle
 from cephmonfs.host.unmount import unmount
 from cephmonfs.model.entity import EntityName
 

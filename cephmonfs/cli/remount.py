@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cephmonfs.cli.mountpoint import FUSE_TYPE, Life, life_of, mounts, settle, top_mount
 from cephmonfs.config.mountconfig import as_shown, parse_lines
 from cephmonfs.config.options import ParsedOptions, parse_options
 from cephmonfs.config.source import parse_source
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.mountpoint import FUSE_TYPE, Life, life_of, mounts, settle, top_mount
 from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cephmonfs.cli.args import MountArgs
-    from cephmonfs.cli.mountpoint import Mount
+    from cephmonfs.host.mountpoint import Mount
 
 _FAILED: Final = 32
 _OF_THE_KERNEL: Final = "user_id"  # an option that only the kernel's list has

@@ -8,10 +8,10 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Final
 
-from cephmonfs.cli.asking import parser, run
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, set_path, settle, top_mount
+from cephmonfs.cli.program import parser, run
+from cephmonfs.daemon.fork import Exit
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.mountpoint import FUSE_TYPE, mounts, set_path, settle, top_mount
 from cephmonfs.host.unmount import unmount
 from cephmonfs.model.usertext import shown
 

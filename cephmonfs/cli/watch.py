@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from cephmonfs.cli.asking import parser, run
-from cephmonfs.cli.daemon import Exit
-from cephmonfs.cli.mountpoint import FUSE_TYPE, mounts, settle, top_mount
+from cephmonfs.cli.program import parser, run
+from cephmonfs.daemon.fork import Exit
 from cephmonfs.errors import ConfigError
+from cephmonfs.host.mountpoint import FUSE_TYPE, mounts, settle, top_mount
 from cephmonfs.model.usertext import shown
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import pytest
 from cephmonfs.cli.main import COMMANDS
 from cephmonfs.config.machine import LocalMachine
 from cephmonfs.config.mountconfig import resolve
-from cephmonfs.fs.tree import ROWS
+from cephmonfs.files.tree import ROWS
 from tests.support.cluster import Cluster
 from tests.support.helper import HELPER, ROOT, Mounted, run
 

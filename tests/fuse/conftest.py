@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cephmonfs.fs.operations import FsSettings
+from cephmonfs.config.filesettings import default_settings
 from tests.fuse.mount import Mount
 
 
@@ -39,7 +39,7 @@ def mount_with(shared_directory: Path) -> Iterator[Callable[..., Mount]]:
         def make(*, read_only: bool = True, **settings: object) -> Mount:
             directory = shared_directory / "mnt"
             directory.mkdir()
-            mount = stack.enter_context(Mount(directory, FsSettings(**settings), read_only=read_only))  # type: ignore[arg-type]
+            mount = stack.enter_context(Mount(directory, default_settings(**settings), read_only=read_only))
             log = logging.getLogger("cephmonfs")
             stack.callback(log.setLevel, log.level)
             log.addHandler(mount.ring)

@@ -14,8 +14,8 @@ import pyfuse3
 import trio
 import trio.testing
 
-from cephmonfs.fs.operations import CephMonOperations
-from cephmonfs.fs.settings import FsSettings
+from cephmonfs.config.filesettings import default_settings
+from cephmonfs.fuse.handlers import CephMonOperations
 from tests.fuse.fake import FakeSource
 
 CALLER = cast("pyfuse3.RequestContext", SimpleNamespace(uid=1000, gid=1000, pid=1, umask=0o022))
@@ -73,7 +73,7 @@ class Handlers:
 @asynccontextmanager
 async def handlers(source: FakeSource, **settings: Any) -> AsyncIterator[Handlers]:
     """A file system that runs, with nobody but the test to call it."""
-    operations = CephMonOperations(source, FsSettings(**settings))
+    operations = CephMonOperations(source, default_settings(**settings))
     async with trio.open_nursery() as nursery:
         await nursery.start(operations.run)
         await trio.testing.wait_all_tasks_blocked()

@@ -12,9 +12,10 @@ from typing import Any, Self, TypeVar
 import pyfuse3
 import trio
 
-from cephmonfs.fs import workers
-from cephmonfs.fs.logring import LogRing
-from cephmonfs.fs.operations import FsSettings, make_operations, run_mounted
+from cephmonfs.config.filesettings import default_settings
+from cephmonfs.files.logring import LogRing
+from cephmonfs.fuse import workers
+from cephmonfs.fuse.handlers import FsSettings, make_operations, run_mounted
 from tests.fuse.fake import FakeSource
 from tests.support.helper import held_elsewhere, unmount
 
@@ -28,7 +29,7 @@ class Mount:
 
     def __init__(self, directory: Path, settings: FsSettings | None = None, *, read_only: bool = True) -> None:
         self.path = directory
-        self._settings = settings or FsSettings()
+        self._settings = settings or default_settings()
         self._options = {"fsname=df@test", "subtype=cephmon", "default_permissions", "allow_other"}
         self._options |= {"ro"} if read_only else set()
         self._ready = threading.Event()
@@ -73,7 +74,7 @@ class Mount:
         self.source = FakeSource()
         operations = make_operations(self.source, self._settings, self.ring)
         self.operations = operations
-        operations.init = self._ready.set  # type: ignore[method-assign]
+        operations.on_live = self._ready.set
         with workers.enabled(guarded=False):  # signals are for the main thread, which this is not
             pyfuse3.init(operations, str(self.path), self._options)
             try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.errors import NoData, NotPermitted
-from cephmonfs.fs.poll import HAVE_POLL
+from cephmonfs.fuse.poll import HAVE_POLL
 from cephmonfs.mon.snapshot import MapRecord, Stamp
 from tests.fuse.fake import KB
 from tests.fuse.mount import Mount

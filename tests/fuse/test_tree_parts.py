@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cephmonfs.fs.poll import HAVE_POLL
+from cephmonfs.fuse.poll import HAVE_POLL
 from tests.fuse.fake import WALL, map_record
 from tests.fuse.mount import Mount
 

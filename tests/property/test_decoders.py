@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cephmonfs.errors import ProtocolError
-from cephmonfs.fs.render import maps
+from cephmonfs.files.render import maps
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrVec, EntityAddr, EntityInstName, EntityName
 from cephmonfs.model.features import DEFAULT_FEATURES

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cephmonfs.cli import asking, mount
+from cephmonfs.cli import mount
+from cephmonfs.cli import program as asking
 from cephmonfs.cli.ceph import _without
 from cephmonfs.cli.main import COMMANDS
 from cephmonfs.cli.main import main as cephmonfs
-from cephmonfs.cli.session import client_options
+from cephmonfs.config.filesettings import client_options
 from cephmonfs.config.mountconfig import resolve
 from cephmonfs.config.options import OPTIONS, Option
 from cephmonfs.errors import ConfigError

@@ -293,7 +293,7 @@ def _older_monmap(addrs: tuple[EntityAddr, ...], fsid: object) -> bytes:
 
 async def test_names_that_are_no_names() -> None:
     """Monitors called .., a/b, a terminal command: shown harmlessly in messages, and no way out of a directory."""
-    from cephmonfs.fs.tree import safe_names
+    from cephmonfs.files.tree import safe_names
 
     evil = ["..", ".", "", "a/b", "/etc/passwd", "x\x1b]0;evil\x07", "n\nl", "\0", "y" * 5000, "a", "a"]
     found = safe_names(evil, {"count": object()})
@@ -559,7 +559,7 @@ async def test_faults_make_a_monitor_wait() -> None:
 def test_json_that_is_not_what_it_should_be(data: bytes) -> None:
     """Answers of commands are read as JSON without trust in their shape."""
     from cephmonfs.errors import NoData
-    from cephmonfs.fs.described import described
+    from cephmonfs.files.described import described
     from cephmonfs.model.df import Df, parse_odd_objects
     from cephmonfs.model.health import Health
     from cephmonfs.model.metadata import parse_metadata

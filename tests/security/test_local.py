@@ -149,10 +149,10 @@ def _is_fusermount(pid: int) -> bool:
 
 def test_words_in_the_source_do_not_become_options(tmp_path: Path) -> None:
     """What stands in SOURCE goes to the kernel as a name, with its commas and blanks made harmless."""
-    from cephmonfs.cli.serve import fuse_options
     from cephmonfs.config.machine import LocalMachine
     from cephmonfs.config.mountconfig import resolve
     from cephmonfs.errors import ConfigError
+    from cephmonfs.fuse.mount import fuse_options
 
     with pytest.raises(ConfigError, match="no user of a cluster"):
         resolve("10.0.0.1:/", str(tmp_path), ["name=a;b c\\"], LocalMachine(), sloppy=True)

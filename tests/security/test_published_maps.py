@@ -137,7 +137,7 @@ async def test_T24_statfs_reply(modes: tuple[Mode, ...]) -> None:
 
 async def test_T24_impossible_numbers() -> None:
     """They are counted, shown as they are, and break nothing that is made of them."""
-    from cephmonfs.fs.statvfs import to_statvfs
+    from cephmonfs.files.statvfs import to_statvfs
 
     top = (1 << 64) - 1
 

@@ -92,7 +92,7 @@ def _types_made() -> set[int]:
 
 def test_T10_commands_are_chosen_from_those_that_read() -> None:
     """Whatever a monitor describes."""
-    from cephmonfs.fs.described import described
+    from cephmonfs.files.described import described
 
     def entry(sig: list[object], perm: str = "r", module: str = "mon", flags: int = 0) -> dict[str, object]:
         return {"sig": sig, "perm": perm, "module": module, "flags": flags}

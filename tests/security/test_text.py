@@ -1,7 +1,7 @@
 """Monitors whose every text is hostile, with a real mount and each of our programs on top.
 
-tests/unit/fs/test_hostile_text.py has every file with every scenario; here is what only a whole daemon can show: that
-it lives on, that the programs print nothing that a terminal obeys, and that nothing grows.
+tests/unit/files/test_hostile_text.py has every file with every scenario; here is what only a whole daemon can show:
+that it lives on, that the programs print nothing that a terminal obeys, and that nothing grows.
 """
 
 from __future__ import annotations

@@ -15,17 +15,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from cephmonfs.cli import mount
-from cephmonfs.cli.daemon import Reporter
 from cephmonfs.config.mountconfig import MountConfig
+from cephmonfs.daemon.fork import Reporter
 from cephmonfs.errors import AuthError, ConfigError, NoData, NotPermitted
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.snapshot import CommandReply, MonView, Snapshot, Stamp, State, StatfsRecord
 
 if TYPE_CHECKING:
-    from cephmonfs.cli.serve import Parts
-    from cephmonfs.cli.session import Client
-    from cephmonfs.fs.logring import LogRing
+    from cephmonfs.daemon.connect import Client
+    from cephmonfs.daemon.serve import Components
+    from cephmonfs.files.logring import LogRing
 
 FSID = "2f5a8f1e-64d1-4d6b-9f43-0b1c2d3e4f50"
 
@@ -110,13 +110,14 @@ class PretendedClient:
         return 1
 
 
-def parts() -> Parts[Any]:
+def parts() -> Components[Any]:
     """What a daemon is joined from."""
     import pyfuse3
 
-    from cephmonfs.cli.serve import Parts
+    from cephmonfs.daemon.serve import Components
+    from cephmonfs.fuse.refusals import ReadOnly
 
-    class OneDirectory(pyfuse3.Operations):
+    class OneDirectory(ReadOnly):
         async def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:
             entry = pyfuse3.EntryAttributes()
             entry.st_ino = inode
@@ -154,11 +155,11 @@ def parts() -> Parts[Any]:
     async def run(operations: OneDirectory) -> None:
         await pyfuse3.main()
 
-    return Parts(open_client=open_client, make_operations=make, run=run, prepare=prepare)
+    return Components(open_client=open_client, make_operations=make, run=run, prepare=prepare)
 
 
 def _serve(config: MountConfig, report: Reporter) -> int:
-    from cephmonfs.cli.serve import run_daemon
+    from cephmonfs.daemon.serve import run_daemon
 
     return run_daemon(config, report, parts())
 

@@ -6,7 +6,7 @@ import json
 import time
 
 from cephmonfs.cli.check import _cluster_health
-from cephmonfs.cli.checked import Report, Status
+from cephmonfs.cli.report import Report, Status
 from tests.fuse import fake
 from tests.support.hostile import ANSWERS, CONTROL, encoded
 

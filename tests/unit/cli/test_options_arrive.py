@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import cephmonfs
-from cephmonfs.cli import serve
-from cephmonfs.cli.session import fs_settings
+from cephmonfs.config.filesettings import fs_settings
 from cephmonfs.config.monaddr import MonTarget
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.config.options import DEFAULTS, OPTIONS
+from cephmonfs.fuse import mount
 from cephmonfs.runtime.configured import session_config
 from tests.unit.cli.pretended import snapshot
 from tests.unit.config.machine import FSID, KEY, KEY2, FakeMachine, keyring
@@ -26,7 +26,7 @@ FILES: dict[str, str | bytes] = {
 
 
 def _fuse(config: MountConfig) -> set[str]:
-    return serve.fuse_options(config, snapshot())
+    return mount.fuse_options(config, snapshot())
 
 
 def _base64(config: MountConfig) -> str:
@@ -111,7 +111,7 @@ def test_what_is_kept_is_read() -> None:
     """A field of the config that nobody outside of it reads is an option without effect."""
     read = {
         node.attr
-        for folder in ("cli", "runtime")
+        for folder in ("cli", "daemon", "fuse", "runtime")
         for path in (Path(cephmonfs.__file__).parent / folder).glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute)

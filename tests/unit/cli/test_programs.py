@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.cli import ceph, check, collect, main
-from cephmonfs.cli.checked import Report, Status
-from cephmonfs.cli.notify import FUSE_NAME, Notifier, handed_over
+from cephmonfs.cli.report import Report, Status
 from cephmonfs.cli.watch import human
+from cephmonfs.daemon.notify import FUSE_NAME, Notifier, handed_over
 from cephmonfs.model.descriptions import parse_descriptions
 
 EPOCH = {"name": "epoch", "type": "CephInt", "req": False}

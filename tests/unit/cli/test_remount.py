@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.cli import mount, remount
-from cephmonfs.cli.mountpoint import FUSE_TYPE, Life, Mount
 from cephmonfs.config.mountconfig import resolve
 from cephmonfs.config.options import OPTIONS, Option, parse_options
 from cephmonfs.config.source import shown_source
+from cephmonfs.host.mountpoint import FUSE_TYPE, Life, Mount
 from tests.unit.config.machine import FSID, KEY, FakeMachine
 
 LINE = f"rw,remount,_netdev,name=df,secretfile=/s,mon_addr=a:6789/b,fsid={FSID},ip=[::1],mode=0440,stale_after=inf"
@@ -29,7 +29,7 @@ def _mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, flags: 
     (tmp_path / "config").write_text(config.lines())
     there = Mount(str(tmp_path), FUSE_TYPE, shown_source("df", FSID), flags)
     monkeypatch.setattr(remount, "mounts", lambda: (there,))
-    monkeypatch.setattr("cephmonfs.cli.mountpoint.mounts", lambda: (there,))
+    monkeypatch.setattr("cephmonfs.host.mountpoint.mounts", lambda: (there,))
     monkeypatch.setattr(remount, "life_of", lambda path: Life.LIVE)
 
 

@@ -1,0 +1,25 @@
+"""What the mount options decide about the file system."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FsSettings:
+    """Effective values; each is named as the mount option it comes from.  Defaults: config/options.py."""
+
+    statfs_timeout: float  # longest wait of a statfs
+    stale_after: float  # how long the last answer may stand in; 0 never, math.inf always
+    cmd_timeout: float  # longest wait of an open or read
+    refresh: float  # age from which a command's answer is asked for again
+    uid: int
+    gid: int
+    mode: int  # of files; directories get the matching search bits
+    config_lines: tuple[str, ...] = ()  # of the file `config`: "option value origin", no secrets
+    client_options: str = ""  # of debug/client_options: the kernel's comma list, no secrets
+
+    def stands_in(self, age_s: float) -> bool:
+        """Tell whether an answer of this age may stand in for a fresh one."""
+        return self.stale_after > 0 and (math.isinf(self.stale_after) or age_s < self.stale_after)

@@ -1,0 +1,84 @@
+"""poll(2): what it says of a file, and who waits for it to say more.
+
+As in sysfs a file can always be read, and POLLPRI with POLLERR says that it is no longer what this handle holds.  A
+stream is readable when there is something to read.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from typing import TYPE_CHECKING, Final
+
+import pyfuse3
+
+from cephmonfs.errors import CephMonFSError
+from cephmonfs.files.tree import Kind
+from cephmonfs.fuse.renderings import is_heavy
+
+if TYPE_CHECKING:
+    from pyfuse3 import PollHandle
+
+    from cephmonfs.files.events import EventRing
+    from cephmonfs.files.view import View
+    from cephmonfs.fuse.handles import Handle
+
+log = logging.getLogger(__name__)
+
+HAVE_POLL: Final = hasattr(pyfuse3, "PollHandle")  # pyfuse3 3.5; with older ones poll(2) says "readable" at once
+
+_READABLE: Final = select.POLLIN | select.POLLRDNORM
+_ALWAYS: Final = _READABLE | select.POLLOUT | select.POLLWRNORM  # what poll says of any regular file
+_CHANGED: Final = select.POLLPRI | select.POLLERR  # as sysfs says it
+
+
+class Pollers:
+    """Those who wait in poll(2), by their file handle; each is told once and has to ask again."""
+
+    def __init__(self, events: EventRing) -> None:
+        self._events = events
+        self._waiting: dict[int, tuple[Handle, PollHandle]] = {}
+
+    def wait(self, fh: int, handle: Handle, waiter: PollHandle) -> None:
+        """Tell `waiter` when the file has changed."""
+        self._waiting[fh] = (handle, waiter)
+
+    def forget(self, fh: int) -> None:
+        """Nobody waits any more: the file is closed."""
+        self._waiting.pop(fh, None)
+
+    def look(self, view: View) -> None:
+        """Tell those whose file has changed."""
+        for fh, (handle, waiter) in list(self._waiting.items()):
+            ready = self.ready(handle, view)
+            if ready & _CHANGED or (handle.place is not None and ready):
+                del self._waiting[fh]
+                try:
+                    waiter.notify()
+                except OSError as exc:  # the waiter is gone
+                    log.debug("poll: %s", exc)
+
+    def ready(self, handle: Handle, view: View) -> int:
+        """Return what poll says of this handle now."""
+        if handle.place is not None:
+            return _READABLE if self._events.pending(handle.place) else 0
+        if handle.node.row.kind is Kind.RING:
+            return _ALWAYS if handle.key == self._events.version else _ALWAYS | _CHANGED
+        key = handle.node.key(view)
+        if key == handle.key:
+            return _ALWAYS
+        if _is_same(handle, view):
+            handle.key = key
+            return _ALWAYS
+        return _ALWAYS | _CHANGED
+
+
+def _is_same(handle: Handle, view: View) -> bool:
+    """Tell whether it would still show the same: something came that changes nothing here."""
+    if handle.node.row.ages or is_heavy(handle.node, view):
+        return False
+    try:
+        data = handle.node.render(view)
+    except CephMonFSError:
+        return handle.content is None  # which was an error, too
+    return handle.content is not None and data == handle.data

@@ -1,0 +1,42 @@
+"""Views: makes the view of the present moment, for a mount and for a program that reads without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cephmonfs.files.view import Memo, Records, View
+from cephmonfs.fuse.commands import CommandCache
+from cephmonfs.fuse.slots import WaitSlots
+from cephmonfs.fuse.statfsgate import StatfsGate
+
+if TYPE_CHECKING:
+    from cephmonfs.files.logring import LogRing
+    from cephmonfs.files.settings import FsSettings
+    from cephmonfs.files.source import Source
+
+
+class Views:
+    """What views are made of, held once for a mount or for a program that reads without one; `now` makes a view."""
+
+    def __init__(self, source: Source, settings: FsSettings, log: LogRing | None) -> None:
+        self._source = source
+        self._settings = settings
+        self._memo = Memo()
+        self.slots = WaitSlots()
+        self.gate = StatfsGate(source, settings, self.slots)
+        self.commands = CommandCache(source, settings, self.slots)
+        self.records = Records(log=log)
+        self.began = source.snapshot().now
+
+    def now(self) -> View:
+        """Return the present moment."""
+        return View(
+            self._source.snapshot(),
+            self._settings,
+            self.commands.answers,
+            self.records,
+            self._memo,
+            self.began,
+            self.gate.tally(),
+            dict(self.commands.results),
+        )
