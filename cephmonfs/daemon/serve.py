@@ -21,7 +21,7 @@ from cephmonfs.daemon.fork import Exit, Reporter, detach
 from cephmonfs.daemon.logs import start_logging
 from cephmonfs.daemon.memory import return_large_blocks
 from cephmonfs.daemon.notify import Notifier
-from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, RequestTimeout, SessionLost
+from cephmonfs.errors import CephMonFSError, ConfigError
 from cephmonfs.fuse import mount, workers
 from cephmonfs.fuse.refusals import ReadOnly
 from cephmonfs.host import accounts, privileges
@@ -174,22 +174,20 @@ async def _announce(
     notifier.send("READY=1", f"STATUS={session_status(client.snapshot())}")
     async with trio.open_nursery() as nursery:
         if config.bg:
-            nursery.start_soon(_log_first_answer, client)
+            nursery.start_soon(_ask_first, client)
         if interval := notifier.watchdog_interval_s:
             nursery.start_soon(_watchdog, notifier, interval)
         if notifier.heard:
             nursery.start_soon(_tell_status, notifier, client)
 
 
-async def _log_first_answer(client: Client) -> None:
-    """What a mount that waits would fail with: caps, no such pool.  The session itself tells how connecting goes."""
+async def _ask_first(client: Client) -> None:
+    """Ask once what a mount asks before it returns; the session tells what is wrong with caps, pool or file system."""
     try:
         await client.wait_open()
         await first_answer(client)
-    except (AuthError, RequestTimeout, SessionLost):
+    except CephMonFSError:
         pass
-    except CephMonFSError as exc:
-        log.error("%s", exc)
 
 
 async def _watchdog(notifier: Notifier, interval_s: float) -> None:

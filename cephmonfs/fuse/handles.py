@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cephmonfs.fuse.renderings import Content, Rendering
 
 _IN_ONE_GO_S: Final = 1.0  # open, fstat, first read and fstat within this time see one rendering
-_MAX_OPEN: Final = 10_000  # of one user; some hundred bytes each
+_MAX_OPEN: Final = 20_000  # of one user; some hundred bytes each
 _MAX_BYTES: Final = 24 << 20  # of the contents that one user holds open, beyond the first
 _MAX_BYTES_OF_ALL: Final = 48 << 20
 

@@ -62,8 +62,8 @@ class Quorum:
 
     def doubts(self, link: LinkId, command: Request) -> bool:
         """Whether this command left behind a proof that is still unanswered."""
-        proof = self.proof
-        return proof is not None and command.proofs.get(link) == proof.tid
+        request = self.proof
+        return request is not None and command.proofs.get(link) == request.tid
 
     def answered(self, asked: Stamp) -> None:
         """A question that only a quorum answers was answered; it left for the monitor that answered at `asked`."""
@@ -80,6 +80,12 @@ class Quorum:
         """The session's first command was answered: the caps cover the proof, or not."""
         self.denied = denied
         self.forget_unwanted()
+
+    def statfs_denied(self) -> None:
+        """The caps do not cover a statfs; if no proof was ever answered, they do not cover that either."""
+        if self.proven is None:
+            self.skipped, self.lost = None, False
+            self.probed(denied=True)
 
     def forget_unwanted(self) -> None:
         """An open proof that no command waits for is asked for no more."""

@@ -579,6 +579,7 @@ class MonSession:
         self._journal.error(str(error))
         if waiters := self._requests.fail_statfs():
             self._events.append(Failed(waiters, error))
+        self._quorum.statfs_denied()
         self._standing.update(self._now.mono)  # nobody is late any more
 
     def _try_caps_again(self) -> None:

@@ -261,7 +261,8 @@ class MonClient:
             if told.number > self._told:
                 self._told = told.number
                 if view.state is not State.REFUSED:  # that state's line has it
-                    log.info("%s", told.sentence)
+                    stops_df = view.problem or "statfs" in view.denied
+                    log.log(logging.ERROR if stops_df else logging.INFO, "%s", told.sentence)
         if view.problem != self._problem:
             if not view.problem:
                 log.info("df answers again, after: %s", self._problem)

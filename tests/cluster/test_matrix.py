@@ -230,7 +230,10 @@ def _candidates(descriptions: dict[str, dict[str, object]]) -> Iterator[str]:
         signature, flags = entry["sig"], entry["flags"]
         assert isinstance(signature, list)
         assert isinstance(flags, int)
-        needed = [arg for arg in signature if isinstance(arg, dict) and str(arg.get("req", True)).lower() != "false"]
+        optional = ("false", "fasle")  # as Ceph spells it in `osd pool application get`
+        needed = [
+            arg for arg in signature if isinstance(arg, dict) and str(arg.get("req", True)).lower() not in optional
+        ]
         if not needed and not set(str(entry["perm"])) & set("wx") and not flags & 8:
             yield " ".join(word for word in signature if isinstance(word, str))
 

@@ -166,6 +166,9 @@ def test_words_in_the_source_do_not_become_options(tmp_path: Path) -> None:
         run_as=None,
         mountpoint="/",
         handed=None,
+        fs=None,
+        pool=None,
+        show_as_rw=False,
     )
     options = fuse_options(config, SimpleNamespace(fsid=""))  # type: ignore[arg-type]
     (name,) = [option for option in options if option.startswith("fsname=")]

@@ -46,7 +46,14 @@ async def test_T09_subscriptions() -> None:
     assert not strings & {"config", "kv", "config-key"}
 
 
-SENT = {MsgType.MON_GET_MAP, MsgType.STATFS, MsgType.MON_SUBSCRIBE, MsgType.AUTH, MsgType.MON_COMMAND}
+SENT = {
+    MsgType.MON_GET_MAP,
+    MsgType.MON_GET_VERSION,
+    MsgType.STATFS,
+    MsgType.MON_SUBSCRIBE,
+    MsgType.AUTH,
+    MsgType.MON_COMMAND,
+}
 
 
 @published(
@@ -55,7 +62,7 @@ SENT = {MsgType.MON_GET_MAP, MsgType.STATFS, MsgType.MON_SUBSCRIBE, MsgType.AUTH
     "read-only keys do what they should not: disk keys, pool operations, an empty command",
 )
 async def test_T10_what_is_sent() -> None:
-    """Five message types and no other can leave this program; no pool operation among them, no command without words,
+    """Six message types and no other can leave this program; no pool operation among them, no command without words,
     none that writes and none of auth, config and config-key."""
     assert _types_made() <= SENT
     async with attacked(measure=False) as attack:

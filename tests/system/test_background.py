@@ -23,7 +23,7 @@ def test_caps_without_the_space(pacific: Cluster, tmp_path: Path, caps: str) -> 
     with Mounted(pacific.source(), tmp_path / "m", f"name={entity}", secret, "bg") as mount:
         assert mount.seconds < 5
         mount.wait_for("session/last_error", sentence)
-        mount.wait_for("log", rf".*ERROR cephmonfs: {sentence}.*")
+        mount.wait_for("log", rf".*ERROR cephmonfs.runtime.client: {sentence}.*")
         assert "Permission denied" in run(["df", mount.path]).stderr
         assert mount.value("session/state") == "open"
         assert mount.text("log").count("ask for the space") == 1
@@ -32,7 +32,7 @@ def test_caps_without_the_space(pacific: Cluster, tmp_path: Path, caps: str) -> 
 def test_a_pool_that_is_not_there(pacific: Cluster, tmp_path: Path) -> None:
     secret = f"secretfile={pacific.write_secret('client.df')}"
     with Mounted(pacific.source(), tmp_path / "m", "name=df", secret, "pool=nosuch", "bg") as mount:
-        mount.wait_for("log", r".*ERROR cephmonfs: .*nosuch.*")
+        mount.wait_for("log", r".*ERROR cephmonfs.runtime.client: .*nosuch.*")
         assert mount.value("session/state") == "open"
 
 
