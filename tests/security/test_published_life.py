@@ -93,7 +93,7 @@ async def test_T34_only_monitors(monkeypatch: pytest.MonkeyPatch) -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in ("connect", "connect_ex", "open_tcp_stream")
     }
-    assert calls <= {"client.py", "notify.py", "parts.py", "srv.py", "mount.py", "main.py", "probing.py"}
+    assert calls <= {"client.py", "notify.py", "parts.py", "srv.py", "mount.py", "main.py", "monitor_probe.py"}
 
 
 @published(36, "ceph pull 1756", "the hunt ends before authentication does; a reset at the wrong moment, and silence")
