@@ -29,8 +29,8 @@ from cephmonfs.config.filesettings import default_settings
 from cephmonfs.demo.monitors import DemoSettings, run_monitors
 from cephmonfs.fuse.handlers import CephMonOperations, make_operations
 from cephmonfs.model.entity import AddrType, EntityAddr
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient

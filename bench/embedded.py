@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.machine import PYTHON, ROOT
 from cephmonfs.auth.keyring import parse_key
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.msgr.events import Mode
 

@@ -173,7 +173,7 @@ def session(where: Where, mode: Mode, count: int) -> dict[str, float]:
             if isinstance(event, Connect) and sock is None:
                 sock = socket.create_connection((event.addr.host, event.addr.port))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                link = event.link
+                link = event.conn_id
                 made.connected(link, now())
             answered = answered or isinstance(event, Answered)
         for which, data in made.data_to_send():

@@ -27,8 +27,8 @@ from cephmonfs.host import apparmor, mountpoint
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.model.health import Health
 from cephmonfs.model.quorum import Quorum
+from cephmonfs.mon.connection import NOT_ITS_OWN, Phase, key_type_refused
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import NOT_ITS_OWN, Phase, key_type_refused
 from cephmonfs.runtime.configured import session_config
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cephmonfs.config.mountconfig import MountConfig
     from cephmonfs.daemon.connect import Client
     from cephmonfs.model.monmap import MonMap
-    from cephmonfs.mon.link import Identity
+    from cephmonfs.mon.connection import Identity
 
 PROGRAM: Final = "check"
 OK, NOTE, WARN, FAULT = Status.OK, Status.NOTE, Status.WARN, Status.FAULT

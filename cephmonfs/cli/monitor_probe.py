@@ -20,13 +20,13 @@ from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import from_monitor
 from cephmonfs.model.entity import AddrType, EntityType
 from cephmonfs.model.monmap import MonMap
-from cephmonfs.mon.link import Link, Phase
+from cephmonfs.mon.connection import MonConnection, Phase
 from cephmonfs.wire.cursor import Cursor
 
 if TYPE_CHECKING:
     from cephmonfs.model.entity import EntityAddr
+    from cephmonfs.mon.connection import Identity
     from cephmonfs.mon.hunt import Candidate
-    from cephmonfs.mon.link import Identity
 
 _PATIENCE_S: Final = 8.0  # for one monitor
 _STATFS_S: Final = 3.0  # a monitor says nothing to whom it does not like to answer
@@ -57,7 +57,7 @@ class Probe:
 async def probe(candidate: Candidate, who: Identity, local: str | None = None) -> Probe:
     """Measure one monitor; never raises for what that monitor does."""
     found = Probe(candidate)
-    link = Link(1, candidate, who, None, os.urandom, trio.current_time())
+    link = MonConnection(1, candidate, who, None, os.urandom, trio.current_time())
     with trio.move_on_after(_PATIENCE_S) as scope:
         try:
             await _Talk(found, link, local).run()
@@ -90,7 +90,7 @@ async def _other_port(addr: EntityAddr) -> int | None:
 class _Talk:
     """The conversation."""
 
-    def __init__(self, found: Probe, link: Link, local: str | None) -> None:
+    def __init__(self, found: Probe, link: MonConnection, local: str | None) -> None:
         self._found = found
         self._link = link
         self._local = local

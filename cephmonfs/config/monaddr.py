@@ -55,8 +55,8 @@ class MonTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """What to connect to: `host` may still be a name that wants resolving."""
+class Endpoint:
+    """A host and port to connect to; `host` may be a name that has yet to be resolved."""
 
     host: str
     port: int
@@ -91,7 +91,7 @@ def all_spelled_v1(targets: tuple[MonTarget, ...]) -> bool:
     return bool(targets) and all(target.spelled and target.protocol == "v1" for target in targets)
 
 
-def targets_for_mode(targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[Candidate, ...]:
+def targets_for_mode(targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[Endpoint, ...]:
     """Expand to what can be connected to in a mode.
 
     Raises ConfigError when nothing is left, which would only show as a timeout otherwise.
@@ -100,7 +100,7 @@ def targets_for_mode(targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[Cand
     kind = AddrType.LEGACY if wanted == "v1" else AddrType.MSGR2
     default = PORT_V1 if wanted == "v1" else PORT_V2
     found = dict.fromkeys(
-        Candidate(target.host, default if target.port is None else target.port, kind)
+        Endpoint(target.host, default if target.port is None else target.port, kind)
         for target in targets
         if target.protocol in (None, wanted)
     )

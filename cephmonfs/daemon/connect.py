@@ -16,7 +16,7 @@ from cephmonfs.errors import NotPermitted, RequestTimeout, SessionLost
 from cephmonfs.files.source import Source
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType
-from cephmonfs.mon.link import NOT_ITS_OWN
+from cephmonfs.mon.connection import NOT_ITS_OWN
 from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import open_client

@@ -1,14 +1,15 @@
-"""Caps: what the key's mon caps do not cover, told from what a monitor leaves unanswered.
+"""Caps: finds out what the key's mon caps do not cover, from what a monitor leaves unanswered.
 
-A monitor does not refuse a map or a statfs that the caps forbid: it says nothing.  But a command is answered whatever
-they are.  So each session begins with one, the probe, and what was asked before it and is still unanswered a moment
-after its answer, the caps forbid.
+A monitor does not refuse a map or a statfs that the caps forbid; it stays silent.  A command is answered whatever the
+caps are.  So each session begins with a command, the probe.  What was asked before the probe and is still unanswered
+1.5 s after its answer is forbidden by the caps.
 
-A monitor without quorum also answers the probe and leaves a statfs waiting.  So a statfs is only blamed on the caps
-when a probe was refused for them, and no statfs was answered in this session, nor in one before that refused the same
-probe.  `fsid` may be covered where a statfs is not, and the reverse; a second probe asks for what wants the same caps.
+A monitor without quorum also answers the probe and leaves a statfs waiting.  So a statfs counts as forbidden only when
+a probe was refused with EACCES, no statfs was answered in this session, and none was answered in an earlier session
+that refused the same probe.  The caps may cover `fsid` and no statfs, or the reverse; so a second probe, `pg stat`,
+wants the same caps as a statfs.
 
-Caps are those of the session's beginning: each session asks anew.
+A monitor reads the caps when a session begins.  So each session asks anew.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import NotPermitted
 from cephmonfs.messages.mon import MMonCommand
-from cephmonfs.mon.link import EACCES
+from cephmonfs.mon.connection import EACCES
 from cephmonfs.mon.requests import LATE_AFTER_S, Kind
 
 if TYPE_CHECKING:
     from cephmonfs.model.entity import EntityName
-    from cephmonfs.mon.following import Following
-    from cephmonfs.mon.requests import LinkId, Request, Requests
+    from cephmonfs.mon.maps import Maps
+    from cephmonfs.mon.requests import ConnectionId, Request, Requests
 
 FIRST_PROBE: Final = "fsid"
 SECOND_PROBE: Final = "pg stat"  # wants the caps that a statfs wants
@@ -39,20 +40,20 @@ _AGAIN_S: Final = 60.0  # a session's caps are those of its beginning: so often 
 class Probe:
     """An answered probe.  `result` is 0 or a negative errno."""
 
-    link: LinkId
+    conn_id: ConnectionId
     answered: float
     result: int
 
 
 class Caps:
-    """Asks the probes and weighs their answers; `statfs_denied` until a statfs is answered again."""
+    """Makes probes and draws conclusions; `statfs_denied` until a statfs is answered again."""
 
-    def __init__(self, entity: EntityName, following: Following, requests: Requests) -> None:
+    def __init__(self, entity: EntityName, maps: Maps, requests: Requests) -> None:
         self.statfs_denied = False
         self.probe: Probe | None = None  # the one that was answered and not weighed yet
         self.probed = ""  # the command of the last probe
         self._entity = entity
-        self._following = following
+        self._maps = maps
         self._requests = requests
         self._refused = False  # the first probe of this session
         self._answered = False  # a statfs of this session
@@ -60,7 +61,7 @@ class Caps:
         self._again = 0.0
 
     def session_began(self) -> None:
-        """What was known of the caps may be so no more."""
+        """Forget what the last session told about the caps."""
         self.probe = None
         self._refused = self._answered = False
         for request in self._probes():
@@ -94,14 +95,14 @@ class Caps:
             Kind.COMMAND, lambda fsid: MMonCommand.of(fsid, {"prefix": command}), now, optional=True
         )
 
-    def probe_answered(self, probe: Probe, current: LinkId | None) -> None:
+    def probe_answered(self, probe: Probe, current: ConnectionId | None) -> None:
         """Keep it, unless the session has one already."""
-        if self.probe is None or current is None or self.probe.link != current:
+        if self.probe is None or current is None or self.probe.conn_id != current:
             self.probe = probe
 
     def next_timeout(self) -> float:
         """Return when the answered probe tells something; inf when nothing waits for that."""
-        return self.weighed_at() if self._following.any_awaited() or self._statfs_unanswered() else math.inf
+        return self.weighed_at() if self._maps.any_awaited() or self._statfs_unanswered() else math.inf
 
     def weighed_at(self) -> float:
         """Return when the answered probe tells something about what is unanswered then; inf without one."""
@@ -151,4 +152,4 @@ class Caps:
 
     def denied(self) -> frozenset[str]:
         """Return the names of maps that the caps do not cover, and "statfs"."""
-        return frozenset(self._following.denied) | (frozenset({"statfs"}) if self.statfs_denied else frozenset())
+        return frozenset(self._maps.denied) | (frozenset({"statfs"}) if self.statfs_denied else frozenset())

@@ -1,11 +1,11 @@
-"""Decoding: a large map is decoded where it holds up nobody, by the driver in a thread.
+"""Decoding: maps larger than 64 KiB are decoded by the driver, in a thread, so that the loop goes on.
 
     session                                   driver
     a map of 5 MiB comes: Decode(job)    ->   job.run() in a thread
     takes the map, and what came after   <-   decoded(now)
 
-Maps are taken in the order in which they came, so what comes while a job is open waits behind it.  The monmap does not:
-it is small, and a session that begins wants it.
+Maps are taken in the order in which they came, so maps that come while a job is open wait behind it.  The monmap does
+not: it is small, and a new session needs it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cephmonfs.messages import mon
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
-from cephmonfs.mon.requests import LinkId
+from cephmonfs.mon.requests import ConnectionId
 from cephmonfs.wire.cursor import Cursor
 
 MapPayload = mon.MMDSMap | mon.MFSMap | mon.MOSDMap | mon.MMgrMap
@@ -48,16 +48,16 @@ class Decoding:
     """The maps that wait, in their order."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[LinkId, MapPayload]] = deque()
+        self._waiting: deque[tuple[ConnectionId, MapPayload]] = deque()
         self._job: DecodeJob | None = None
 
-    def defer(self, link: LinkId, payload: MapPayload) -> bool:
+    def defer(self, conn_id: ConnectionId, payload: MapPayload) -> bool:
         """Whether this message has to wait; if not, it may be taken at once."""
         if not self._waiting and _size(payload) <= _AT_ONCE:
             return False
         if sum(_size(waiting) for _, waiting in self._waiting) + _size(payload) > _MAX_WAITING:
             raise UnexpectedMessage("sends maps faster than they can be read")
-        self._waiting.append((link, payload))
+        self._waiting.append((conn_id, payload))
         return True
 
     def next_job(self, osdmap: OSDMap | None) -> DecodeJob | None:
@@ -70,7 +70,7 @@ class Decoding:
         self._job = DecodeJob(self._waiting[0][1], osdmap)
         return self._job
 
-    def finished(self) -> Iterator[tuple[LinkId, MapPayload, Outcomes]]:
+    def finished(self) -> Iterator[tuple[ConnectionId, MapPayload, Outcomes]]:
         """Return the message whose job has run, and the small ones behind it."""
         job, self._job = self._job, None
         if job is None:

@@ -1,4 +1,4 @@
-"""What a session tells its driver: what to do next, and which answers came."""
+"""Events: what the session wants its driver to do or to pass on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.mon.decoding import DecodeJob
-from cephmonfs.mon.requests import LinkId, WaiterId
+from cephmonfs.mon.requests import ConnectionId, WaiterId
 from cephmonfs.mon.snapshot import CommandReply, StatfsRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a TCP connection to `addr` for this link."""
+    """Open a TCP connection to `addr` for this connection."""
 
-    link: LinkId
+    conn_id: ConnectionId
     addr: EntityAddr
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close this link's connection; nothing more will be sent or read on it."""
+    """Close this connection's connection; nothing more will be sent or read on it."""
 
-    link: LinkId
+    conn_id: ConnectionId
 
 
 @dataclass(frozen=True, slots=True)

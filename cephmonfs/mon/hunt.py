@@ -1,18 +1,18 @@
-"""Which monitor next, and after how long.
+"""Hunt: chooses the monitor to try next, and when.
 
 A round tries every monitor once, lowest `priority` first, by weighted chance within one priority; a monitor that
-just failed comes last.  Within a round nobody waits: after a reset the next monitor is tried at once.  Between
-rounds there is a pause that grows and is spread by chance, so that a thousand mounts do not come back
-as one.  While somebody is asking the pause stays short; with nobody asking it may grow long.
+just failed comes last.  There is no pause within a round: after a reset the next monitor is tried at once.  Between
+rounds there is a pause that grows and has a random part, so that a thousand mounts do not reconnect at
+the same moment.  The pause is at most 0.8 s while a caller waits, and at most 5 s else.
 
-Two things keep a hostile monitor from making us busy: one that broke the protocol is left alone for a time that
-doubles with every fault, and however sessions come and go, connects in the long run are no more than thirty a second.
+Two limits keep a hostile monitor from making us busy: one that broke the protocol is left alone for a time that
+doubles with every fault, and there are at most 60 connects at once, and 30 a second in the long run.
 
-Two more keep somebody on the path from finding out about an aes key (docs/security.md).  An address where a proof
-failed is left alone for 1 s, then 2, 4, ... up to 600 s; and all addresses together may fail 64 times at once and every
-5 minutes in the long run.  Each proof of ours is answered with something sealed with our key, which can be recorded: we
-show 3600 at once and one every 10 s in the long run.  Time alone makes up for either; no session does, for whoever
-relays one genuine session between two attempts has proven nothing about himself.
+Two more protect an aes key from an attacker on the path (docs/security.md).  An address where a proof failed is left
+alone for 1 s, then 2, 4, ... up to 600 s; and all addresses together may fail 64 times at once and every 5 minutes in
+the long run.  Each proof of ours is answered with something sealed with our key, which can be recorded: we show 3600
+at once and one every 10 s in the long run.  Only time restores these budgets.  An open session does not, because an
+attacker may relay a genuine one between two attempts.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Hunt:
         self._connects = Budget(_BURST, _PER_S)
         self._proofs = Budget(_PROOFS, _PROOFS_PER_S)
         self._failed_proofs = Budget(_FAILED_PROOFS, _FAILED_PROOFS_PER_S)
-        self.refused = False  # everybody was tried, nobody took us, and somebody said no
+        self.refused = False  # every monitor was tried, and at least one refused us
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -178,7 +178,7 @@ class Hunt:
         self._shunned.add(addr, now)
 
     def distrust(self, addr: EntityAddr, now: float) -> None:
-        """Whoever is there could not prove that he knows our key."""
+        """The peer at this address could not prove that it knows our key."""
         self._distrusted.add(addr, now)
         self._failed_proofs.spend()
 
@@ -207,7 +207,7 @@ class Hunt:
         self._tried.clear()
 
     def asked(self, now: float) -> None:
-        """Somebody asks: do not sit out a pause that was meant for nobody."""
+        """A caller asks: shorten a pause that was chosen while nobody asked."""
         if not self.refused and self._not_before > now + _LONGEST_ASKED_S:
             self._not_before = now + _LONGEST_ASKED_S * (1 - _JITTER * self._chance())
 

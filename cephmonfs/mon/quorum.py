@@ -1,4 +1,4 @@
-"""Quorum: proves that a command was answered by a monitor in quorum.
+"""Quorum: makes sure that a command was answered by a monitor in quorum.
 
 A monitor that has lost its quorum goes on answering keepalives and commands from the state that it had:
 `quorum_status` for 10 s; `health`, `status` and `df` for 20 s and more.  MMonGetVersion and MStatfs it keeps until it
@@ -23,7 +23,7 @@ from cephmonfs.mon.requests import Kind
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from cephmonfs.mon.requests import LinkId, Request, Requests
+    from cephmonfs.mon.requests import ConnectionId, Request, Requests
     from cephmonfs.mon.snapshot import Stamp
 
 _MAP: Final = "monmap"
@@ -35,7 +35,7 @@ class Quorum:
     def __init__(self, requests: Requests) -> None:
         self.proven: Stamp | None = None  # when the newest answered question that only a quorum answers was asked
         self.denied = False  # the caps do not cover the proof
-        self.skipped: LinkId | None = (
+        self.skipped: ConnectionId | None = (
             None  # this monitor answered a command, and not what only a quorum answers before it
         )
         self.lost = False  # and it was late with that
@@ -52,18 +52,18 @@ class Quorum:
         commands = (r for r in self._requests.pending() if r.kind is Kind.COMMAND and not r.optional)
         return tuple(r for r in commands if proof is None or r.tid < proof.tid)
 
-    def ask(self, links: Collection[LinkId], now: float) -> Request | None:
-        """Return the open proof; a new one if a command has yet to leave on one of these links; else None."""
+    def ask(self, connections: Collection[ConnectionId], now: float) -> Request | None:
+        """Return the open proof; a new one if a command has yet to leave on one of these connections; else None."""
         proof = self.proof
-        if proof is None and not self.denied and any(not r.sent.keys() >= set(links) for r in self.commands()):
+        if proof is None and not self.denied and any(not r.sent.keys() >= set(connections) for r in self.commands()):
             proof = self._requests.add(Kind.VERSION, lambda _: MMonGetVersion(tid, _MAP), now)
             tid = proof.tid
         return proof
 
-    def doubts(self, link: LinkId, command: Request) -> bool:
+    def doubts(self, conn_id: ConnectionId, command: Request) -> bool:
         """Whether this command left behind a proof that is still unanswered."""
         request = self.proof
-        return request is not None and command.proofs.get(link) == request.tid
+        return request is not None and command.proofs.get(conn_id) == request.tid
 
     def answered(self, asked: Stamp) -> None:
         """A question that only a quorum answers was answered; it left for the monitor that answered at `asked`."""
@@ -71,10 +71,10 @@ class Quorum:
         if self.proven is None or asked.mono > self.proven.mono:
             self.proven = asked
 
-    def command_answered(self, link: LinkId, statfs: Request | None) -> None:
+    def command_answered(self, conn_id: ConnectionId, statfs: Request | None) -> None:
         """This monitor answered a command that was asked when this statfs was late."""
-        if statfs is not None and link in statfs.sent:
-            self.skipped = link
+        if statfs is not None and conn_id in statfs.sent:
+            self.skipped = conn_id
 
     def probed(self, *, denied: bool) -> None:
         """The session's first command was answered: the caps cover the proof, or not."""

@@ -1,4 +1,4 @@
-"""How often the same is told, and how much at all."""
+"""Rate limits of messages: how often the same one is repeated, and how many there may be in all."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Requests without an answer yet, matched by tid, resent on every new session.
+"""Requests: what is unanswered, matched by tid, resent on every new session.
 
-Statfs requests are shared (group commit): at most one is on the wire; who asks while it travels joins the next,
-so that no answer is older than its question.  The next leaves once those who are about to ask have joined: whoever got
-the last answer is expected to ask again, and is waited for until the driver says that nobody else comes.
+Callers of statfs share requests (group commit): at most one is on the wire.  A caller who comes while it is out joins
+the next one, so that no answer is older than its question.  The next one leaves when as many callers have joined as
+waited for the last one, or when the driver says that no other caller comes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cephmonfs.messages.registry import ToMonitor
     from cephmonfs.mon.snapshot import Stamp
 
-LinkId = int
+ConnectionId = int
 WaiterId = int
 
 
@@ -43,8 +43,10 @@ class Request:
     make: Callable[[bytes], ToMonitor]
     created: float
     waiters: dict[WaiterId, float] = field(default_factory=dict)  # in their order, with how long each waits
-    sent: dict[LinkId, float] = field(default_factory=dict)  # on which links it is out, since when
-    proofs: dict[LinkId, int] = field(default_factory=dict)  # of a command: the tid of the proof that it left behind
+    sent: dict[ConnectionId, float] = field(default_factory=dict)  # on which connections it is out, since when
+    proofs: dict[ConnectionId, int] = field(
+        default_factory=dict
+    )  # of a command: the tid of the proof that it left behind
     asked: Stamp | None = None  # when it first left
     sends: int = 0
     optional: bool = False  # silence may mean caps: never a reason to leave a monitor
@@ -80,10 +82,10 @@ class Requests:
         """The open statfs."""
         return self._statfs
 
-    def quorum_is_late(self, link: LinkId, now: float) -> bool:
-        """Whether this link is late with what only a quorum answers."""
+    def quorum_is_late(self, conn_id: ConnectionId, now: float) -> bool:
+        """Whether this connection is late with what only a quorum answers."""
         kinds = (Kind.STATFS, Kind.VERSION)
-        sent = (r.sent.get(link, math.inf) + LATE_AFTER_S[r.kind] for r in self._pending.values() if r.kind in kinds)
+        sent = (r.sent.get(conn_id, math.inf) + LATE_AFTER_S[r.kind] for r in self._pending.values() if r.kind in kinds)
         return min(sent, default=math.inf) <= now + _ROUNDING
 
     def waiter(self) -> WaiterId:
@@ -117,14 +119,14 @@ class Requests:
             self._statfs = self.add(Kind.STATFS, make, now, optional=True)
         return self._statfs
 
-    def get(self, tid: int, kind: Kind, link: LinkId) -> Request | None:
-        """Return the request that a reply on this link belongs to, None if none is out there."""
+    def get(self, tid: int, kind: Kind, conn_id: ConnectionId) -> Request | None:
+        """Return the request that a reply on this connection belongs to, None if none is out there."""
         request = self._pending.get(tid)
-        return request if request is not None and request.kind is kind and link in request.sent else None
+        return request if request is not None and request.kind is kind and conn_id in request.sent else None
 
-    def answered(self, tid: int, kind: Kind, link: LinkId) -> Request | None:
+    def answered(self, tid: int, kind: Kind, conn_id: ConnectionId) -> Request | None:
         """Take out the request that this reply belongs to, None if there is none."""
-        request = self.get(tid, kind, link)
+        request = self.get(tid, kind, conn_id)
         if request is not None:
             self.forget(request)
         return request
@@ -196,7 +198,7 @@ class Requests:
         """Whether the statfs on the wire left before this moment."""
         return self._statfs is not None and any(t < when for t in self._statfs.sent.values())
 
-    def link_closed(self, link: LinkId) -> None:
-        """What was out on this link is out no more."""
+    def connection_closed(self, conn_id: ConnectionId) -> None:
+        """What was out on this connection is out no more."""
         for request in self._pending.values():
-            request.sent.pop(link, None)
+            request.sent.pop(conn_id, None)

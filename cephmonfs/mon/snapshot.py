@@ -1,4 +1,4 @@
-"""The immutable view of a session that everything above it reads.
+"""Snapshot: the immutable view of a session that everything above it reads.
 
 A snapshot is made whole and never edited.
 """

@@ -1,6 +1,6 @@
-"""Target: what `df` is about: the cluster, a named pool, or the one data pool of a file system.
+"""Target: the subject of `df`: the cluster, a named pool, or the one data pool of a file system.
 
-A pool or file system that was there once is known by its number, so that a new name for it can be told.
+A pool or file system that was found once is known by its number, so that a new name of it can be reported.
 """
 
 from __future__ import annotations

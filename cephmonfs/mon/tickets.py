@@ -1,4 +1,4 @@
-"""Tickets: the credentials that a session has, when they want renewing, and when they are not believed any more."""
+"""Tickets: the session's credentials: when they are renewed, and when they are given up."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from cephmonfs.auth.credentials import AuthMethod, Credentials
 from cephmonfs.errors import CephMonFSError, StaleTicket, UnexpectedMessage
 from cephmonfs.messages.auth import MAuth, MAuthReply
 from cephmonfs.model.entity import EntityType
-from cephmonfs.mon.link import Phase
+from cephmonfs.mon.connection import Phase
 from cephmonfs.mon.snapshot import Stamp, TicketView
 
 if TYPE_CHECKING:
-    from cephmonfs.mon.journal import Journal
-    from cephmonfs.mon.link import Link
-    from cephmonfs.mon.requests import LinkId
+    from cephmonfs.mon.connection import MonConnection
+    from cephmonfs.mon.report import Report
+    from cephmonfs.mon.requests import ConnectionId
 
 _RENEW_AT: Final = 0.75  # of a ticket's life
 _RENEW_AGAIN_S: Final = 30.0  # after a failed renewal
@@ -24,13 +24,13 @@ _DOUBTS: Final = 2  # handshakes that broke off after our ticket, in a row: try 
 class Tickets:
     """One identity at a time."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self.credentials: Credentials | None = None
         self.renew_after: float | None = None  # monotonic
         self._got: Stamp | None = None
         self._doubts = 0
-        self._renewing: LinkId | None = None
+        self._renewing: ConnectionId | None = None
 
     def take(self, credentials: Credentials, now: Stamp) -> None:
         """A monitor believed us, or renewed what we had."""
@@ -54,34 +54,34 @@ class Tickets:
         self.credentials = None
         return True
 
-    def link_failed(self, link: Link, reason: CephMonFSError) -> None:
-        """Whatever this link had under way for us ends with it; a ticket that it showed may be why."""
-        if self._renewing == link.id:
+    def connection_failed(self, conn: MonConnection, reason: CephMonFSError) -> None:
+        """Whatever this connection had under way for us ends with it; a ticket that it showed may be why."""
+        if self._renewing == conn.id:
             self._renewing = None
         if (
-            link.prior is not None
-            and link.phase is Phase.AUTH
-            and not link.is_proven
-            and self.doubt(link.prior, reason)
+            conn.prior is not None
+            and conn.phase is Phase.AUTH
+            and not conn.is_proven
+            and self.doubt(conn.prior, reason)
         ):
-            self._journal.counters["tickets_stale"] += 1
+            self._report.counters["tickets_stale"] += 1
 
-    def renewal(self, link: Link, epoch: int, now: float) -> MAuth | None:
+    def renewal(self, conn: MonConnection, epoch: int, now: float) -> MAuth | None:
         """Return what asks for fresh tickets if they are due; after that they are due again only in a while."""
         if self.renew_after is None or now < self.renew_after:
             return None
         self.renew_after = now + _RENEW_AGAIN_S
-        payload = link.renewal(self.credentials) if self.credentials is not None else None
+        payload = conn.renewal(self.credentials) if self.credentials is not None else None
         if payload is None:
             return None
-        self._renewing = link.id
-        self._journal.counters["renewals"] += 1
+        self._renewing = conn.id
+        self._report.counters["renewals"] += 1
         return MAuth(AuthMethod.CEPHX, payload, epoch)
 
-    def on_reply(self, link: Link, reply: MAuthReply, now: Stamp) -> None:
+    def on_reply(self, conn: MonConnection, reply: MAuthReply, now: Stamp) -> None:
         """Take the fresh tickets.  A monitor that does not renew them says why, and the old ones stay."""
-        if link.id != self._renewing:
-            self._journal.counters["replies_unasked"] += 1
+        if conn.id != self._renewing:
+            self._report.counters["replies_unasked"] += 1
             return
         self._renewing = None
         if reply.protocol != AuthMethod.CEPHX:
@@ -89,9 +89,9 @@ class Tickets:
         if reply.result > 0:
             raise UnexpectedMessage(f"auth reply with result {reply.result}")
         if reply.result < 0:
-            self._journal.error(link.describe(f"tickets were not renewed: error {reply.result} {reply.text}"))
+            self._report.error(conn.describe(f"tickets were not renewed: error {reply.result} {reply.text}"))
             return
-        self.take(link.renewed(reply.payload, reply.global_id), now)
+        self.take(conn.renewed(reply.payload, reply.global_id), now)
 
     @property
     def global_id(self) -> int:

@@ -1,11 +1,11 @@
-"""Versions: which version of a thing counts when monitors do not agree.
+"""Versions: which version is used when monitors do not agree.
 
-A newer version counts at once.  A monitor may lag behind for a moment, so an older one does not, until nothing but
-older ones has come for ten seconds.  Then the newer one was a lie, or the cluster was rolled back; the older counts.
+A newer version is used at once.  An older one is refused for 10 s, because a monitor may lag behind.  If only older
+ones come for 10 s, the newer one was a lie or the cluster was rolled back, and the older one is used.
 
-    monitor a, at 0 s:   epoch 4294967295   counts
-    monitor b, at 60 s:  epoch 812          does not count
-    monitor b, at 70 s:  epoch 812          counts
+    monitor a, at 0 s:   epoch 4294967295   used
+    monitor b, at 60 s:  epoch 812          refused
+    monitor b, at 70 s:  epoch 812          used
 """
 
 from __future__ import annotations

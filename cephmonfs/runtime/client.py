@@ -1,8 +1,8 @@
 """MonClient: the session in a trio loop.  Sockets and timers; every byte and every moment goes through MonSession.
 
-Each link has one task that connects and then reads.  Sending happens at once, in whichever task caused it; only what
-the socket does not take is left to a task.  One task keeps the session's one deadline.  Callers wait for their own
-answer.  Nothing here decides anything: an error in a task here is a bug, costs one link, and is logged.
+Each connection has one task that connects and then reads.  Bytes are sent at once, by the task that caused them; what
+the socket does not take is left to another task.  One task keeps the session's one deadline.  Callers wait for their
+own answer.  Nothing here decides anything: an error in a task here is a bug, costs one connection, and is logged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cephmonfs.errors import AuthError, CephMonFSError, ConfigError, SessionLost
 from cephmonfs.model.entity import EntityAddr
 from cephmonfs.mon.decoding import DecodeJob
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.requests import LinkId, WaiterId
+from cephmonfs.mon.requests import ConnectionId, WaiterId
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Decode, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
 from cephmonfs.runtime.remembered import Remembered
@@ -44,7 +44,7 @@ _MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests 
 
 
 class _Wire:
-    """The socket of one link, what it has brought, and what it did not take yet."""
+    """The socket of one connection, what it has brought, and what it did not take yet."""
 
     __slots__ = ("backlog", "received", "scope", "sock")
 
@@ -74,8 +74,8 @@ class MonClient:
         self._resolve = resolve
         self._session = MonSession(config, os.urandom, self.now())
         self._nursery: trio.Nursery | None = None
-        self._wires: dict[LinkId, _Wire] = {}
-        self._scopes: dict[LinkId, trio.CancelScope] = {}
+        self._wires: dict[ConnectionId, _Wire] = {}
+        self._scopes: dict[ConnectionId, trio.CancelScope] = {}
         self._parked: dict[WaiterId, trio.lowlevel.Task] = {}
         self._early: dict[WaiterId, Result | CephMonFSError] = {}
         self._timer = trio.CancelScope()
@@ -199,14 +199,14 @@ class MonClient:
                     self._deliver(waiters, error)
                 case Changed(what):
                     self._changed(what)
-                case Connect(link, addr):
-                    self._start_link(link, addr)
-                case Close(link):
-                    self._stop_link(link)
+                case Connect(conn_id, addr):
+                    self._start_connection(conn_id, addr)
+                case Close(conn_id):
+                    self._stop_connection(conn_id)
                 case Decode(job):
                     self._start_decoding(job)
-        for link, data in session.data_to_send():
-            self._write(link, data)
+        for conn_id, data in session.data_to_send():
+            self._write(conn_id, data)
         if session.statfs_gathering and not self._gathering and self._nursery is not None:
             self._gathering = True
             self._nursery.start_soon(self._gather)
@@ -289,16 +289,16 @@ class MonClient:
             case _:
                 log.debug("session is %s", view.state)
 
-    def _start_link(self, link: LinkId, addr: EntityAddr) -> None:
+    def _start_connection(self, conn_id: ConnectionId, addr: EntityAddr) -> None:
         if self._nursery is None:
             raise SessionLost("the client is not running")
         scope = trio.CancelScope()
-        self._scopes[link] = scope
-        self._nursery.start_soon(self._run_link, link, addr, scope)
+        self._scopes[conn_id] = scope
+        self._nursery.start_soon(self._run_connection, conn_id, addr, scope)
 
-    def _stop_link(self, link: LinkId) -> None:
-        wire = self._wires.pop(link, None)
-        scope = self._scopes.pop(link, None)
+    def _stop_connection(self, conn_id: ConnectionId) -> None:
+        wire = self._wires.pop(conn_id, None)
+        scope = self._scopes.pop(conn_id, None)
         if wire is not None:
             wire.scope.cancel()
             trio.lowlevel.notify_closing(wire.sock)
@@ -306,30 +306,30 @@ class MonClient:
         if scope is not None:
             scope.cancel()
 
-    def _write(self, link: LinkId, data: bytes) -> None:
-        wire = self._wires.get(link)
+    def _write(self, conn_id: ConnectionId, data: bytes) -> None:
+        wire = self._wires.get(conn_id)
         if wire is None:
             return
         if wire.backlog:
             wire.backlog += data
             if len(wire.backlog) > _MAX_BACKLOG:
                 wire.backlog.clear()
-                self._lost(link, "the monitor does not read what it is sent")
+                self._lost(conn_id, "the monitor does not read what it is sent")
             return
         try:
             sent = wire.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as exc:
-            self._lost(link, _reason(exc))
+            self._lost(conn_id, _reason(exc))
             return
         if sent < len(data):
             wire.backlog += memoryview(data)[sent:]
             if self._nursery is not None:
-                self._nursery.start_soon(self._drain, link, wire)
+                self._nursery.start_soon(self._drain, conn_id, wire)
 
-    async def _drain(self, link: LinkId, wire: _Wire) -> None:
-        """Send what the socket did not take at once; it may come to that more than once in the life of a link."""
+    async def _drain(self, conn_id: ConnectionId, wire: _Wire) -> None:
+        """Send what the socket did not take at once; it may come to that more than once in the life of a connection."""
         with trio.CancelScope() as wire.scope:
             try:
                 while wire.backlog and wire.sock.fileno() >= 0:  # trio must never wait for a closed one
@@ -342,24 +342,24 @@ class MonClient:
             except trio.ClosedResourceError:
                 return
             except OSError as exc:
-                self._lost(link, _reason(exc))
+                self._lost(conn_id, _reason(exc))
 
-    def _lost(self, link: LinkId, reason: str) -> None:
+    def _lost(self, conn_id: ConnectionId, reason: str) -> None:
         """A socket ended; not from inside `_flush`, whose loop goes on."""
         if self._nursery is not None:
-            self._nursery.start_soon(self._report_closed, link, reason)
+            self._nursery.start_soon(self._report_closed, conn_id, reason)
 
-    async def _report_closed(self, link: LinkId, reason: str) -> None:
-        self._session.closed(link, reason, self.now())
+    async def _report_closed(self, conn_id: ConnectionId, reason: str) -> None:
+        self._session.closed(conn_id, reason, self.now())
         self._flush()
 
     # tasks
 
-    async def _run_link(self, link: LinkId, addr: EntityAddr, scope: trio.CancelScope) -> None:
-        """Connect and read until the end; whatever happens costs this link only."""
+    async def _run_connection(self, conn_id: ConnectionId, addr: EntityAddr, scope: trio.CancelScope) -> None:
+        """Connect and read until the end; whatever happens costs this connection only."""
         with scope:
             try:
-                reason = await self._link_life(link, addr)
+                reason = await self._connection_life(conn_id, addr)
             except trio.ClosedResourceError:
                 return  # we closed it
             except OSError as exc:
@@ -367,25 +367,25 @@ class MonClient:
             except Exception:
                 log.exception("link to %s", addr)
                 reason = "internal error, see log"
-            self._session.closed(link, reason, self.now())
+            self._session.closed(conn_id, reason, self.now())
             self._flush()
 
-    async def _link_life(self, link: LinkId, addr: EntityAddr) -> str:
+    async def _connection_life(self, conn_id: ConnectionId, addr: EntityAddr) -> str:
         wire = _Wire(await _connect(addr, self._local))
-        if link not in self._scopes:
+        if conn_id not in self._scopes:
             wire.sock.close()
             return "closed"
-        self._wires[link] = wire
-        self._session.connected(link, self.now())
+        self._wires[conn_id] = wire
+        self._session.connected(conn_id, self.now())
         self._flush()
         while True:
             if wire.sock.fileno() < 0:  # closed within the flush; trio must never wait for a closed one
                 raise trio.ClosedResourceError
             await trio.lowlevel.wait_readable(wire.sock)
-            if not self._receive(link, wire):
+            if not self._receive(conn_id, wire):
                 return "the monitor closed the connection"
 
-    def _receive(self, link: LinkId, wire: _Wire) -> bool:
+    def _receive(self, conn_id: ConnectionId, wire: _Wire) -> bool:
         """Take what is there; False at the end of the stream.  Raises OSError."""
         try:
             n = wire.sock.recv_into(wire.received)
@@ -393,7 +393,7 @@ class MonClient:
             return True
         if not n:
             return False
-        self._session.receive_data(link, wire.received[:n], self.now())
+        self._session.receive_data(conn_id, wire.received[:n], self.now())
         self._flush()
         return True
 
@@ -435,7 +435,7 @@ class MonClient:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[MonClient]:
-        """Run inside this block; on leaving it every link is closed."""
+        """Run inside this block; on leaving it every connection is closed."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._kept_alive, self._run_timer)

@@ -13,13 +13,12 @@ from uuid import UUID
 import trio
 
 from cephmonfs.config import srv
-from cephmonfs.config.monaddr import Candidate as Endpoint
-from cephmonfs.config.monaddr import MonTarget, MsMode, on_v2, targets_for_mode
+from cephmonfs.config.monaddr import Endpoint, MonTarget, MsMode, on_v2, targets_for_mode
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityAddr
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.msgr.events import Mode
 

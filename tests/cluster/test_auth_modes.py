@@ -13,8 +13,8 @@ from cephmonfs.messages.mon import MMonMap, MMonSubscribe, MOSDMap, MStatfs, MSt
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityType
 from cephmonfs.model.monmap import MonMap
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.mon.snapshot import Snapshot, State
 from cephmonfs.msgr.events import Mode

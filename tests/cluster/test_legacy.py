@@ -28,8 +28,8 @@ from cephmonfs.messages.mon import (
 from cephmonfs.model.entity import AddrType, EntityType
 from cephmonfs.model.features import DEFAULT_FEATURES, Feature
 from cephmonfs.model.monmap import MonMap
+from cephmonfs.mon.connection import EVERYTHING, Offer
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import EVERYTHING, Offer
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.mon.snapshot import Snapshot
 from cephmonfs.msgr.events import Mode

@@ -29,8 +29,8 @@ from cephmonfs.model.mgrmap import MgrMap
 from cephmonfs.model.monmap import MonInfo, MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.model.statfs import Statfs
+from cephmonfs.mon.connection import Happened, Identity, MonConnection, Offer
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Happened, Identity, Link, Offer
 from cephmonfs.mon.session import Close, Connect, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import Stamp
 from cephmonfs.msgr.events import Mode
@@ -101,7 +101,7 @@ class Recording:
     features: int = DEFAULT_FEATURES
     services: int = 0  # whose tickets were asked for, when not what a link asks for
 
-    def link(self) -> Link:
+    def link(self) -> MonConnection:
         """A link that makes the recorded choices."""
         choices = iter(self.random)
 
@@ -109,7 +109,7 @@ class Recording:
             return next(choices, b"").ljust(n, b"\1")[:n]
 
         offer = Offer(features=self.features, revision=self.revision)
-        link = Link(1, Candidate("a", self.target), self.identity, None, random, 0.0, offer=offer)
+        link = MonConnection(1, Candidate("a", self.target), self.identity, None, random, 0.0, offer=offer)
         link.connected(0.0)
         who = self.identity
         if self.services and who.key is not None:
@@ -186,7 +186,7 @@ def recordings_v1() -> tuple[Recording, ...]:
     return tuple(found)
 
 
-def play(recording: Recording, data: bytes) -> Link:
+def play(recording: Recording, data: bytes) -> MonConnection:
     """Feed a client the bytes of a monitor.  Raises what the link raises."""
     link = recording.link()
     link.receive_data(data, 0.0)
@@ -339,7 +339,7 @@ def _open(client: MonSession) -> int | None:
     link: int | None = None
     while (event := client.next_event()) is not None:
         if isinstance(event, Connect):
-            link = event.link
+            link = event.conn_id
     if link is not None:
         client.connected(link, _START)
         client.receive_data(link, _HELLO, _START)
@@ -349,7 +349,7 @@ def _open(client: MonSession) -> int | None:
 
 def _pump(client: MonSession, link: int | None) -> int | None:
     while (event := client.next_event()) is not None:
-        if isinstance(event, Close) and event.link == link:
+        if isinstance(event, Close) and event.conn_id == link:
             link = None
     client.data_to_send()
     client.next_timeout()

@@ -28,8 +28,8 @@ from cephmonfs.demo.monitors import DemoSettings
 from cephmonfs.messages.message import Message
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityAddr
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.mon.snapshot import Snapshot, State, StatfsRecord
 from cephmonfs.msgr.events import Mode

@@ -23,8 +23,8 @@ from cephmonfs.demo.cephx_server import CephxAuth, CephxServer
 from cephmonfs.errors import IntegrityError, Unproven
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
+from cephmonfs.mon.connection import Identity, MonConnection
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity, Link
 from cephmonfs.msgr.events import AuthDone, AuthMore, AuthNeeded, Mode
 from cephmonfs.wire import crypto
 from cephmonfs.wire.crypto import Secret
@@ -190,7 +190,7 @@ class Monitor:
 
     def shown(self, payload: bytes) -> tuple[object, ...]:
         """Everything that differs for somebody on the path: what is raised and said, what is sent, what is next."""
-        link = Link(
+        link = MonConnection(
             1,
             Candidate("a", EntityAddr.of("10.0.0.1", 3300, AddrType.MSGR2)),
             Identity(WHO, self.key, (self.mode,)),
@@ -199,7 +199,7 @@ class Monitor:
             0.0,
         )
         conn = _Wire(payload, self.mode)
-        link._conn = conn  # type: ignore[assignment]
+        link._messenger = conn  # type: ignore[assignment]
         try:
             link.receive_data(b"", 0.0)
         except Unproven as exc:

@@ -451,7 +451,7 @@ async def test_keepalives_without_end_and_nobody_reads_the_answers() -> None:
 
 
 def _session(count: int) -> tuple[MonSession, list[Connect]]:
-    from cephmonfs.mon.link import Identity
+    from cephmonfs.mon.connection import Identity
 
     who = Identity(EntityName(8, "df"), None, CRC)
     calls = iter(range(1, 1 << 30))
@@ -466,7 +466,7 @@ def _session(count: int) -> tuple[MonSession, list[Connect]]:
 def test_one_byte_a_minute() -> None:
     """The handshake has ten seconds, however lively it looks; the next monitor is tried after 0.3."""
     session, (first,) = _session(2)
-    session.connected(first.link, Stamp(0.0, 1.8e9))
+    session.connected(first.conn_id, Stamp(0.0, 1.8e9))
     clock, connects, closed_at = 0.0, [], None
     banner = b"ceph v2\n" + struct.pack("<HQQ", 16, 1, 0)
     at = 0
@@ -475,12 +475,12 @@ def test_one_byte_a_minute() -> None:
         clock = min(due, clock + 1.0) if due is not None else clock + 1.0
         session.handle_timeout(Stamp(clock, 1.8e9 + clock))
         if at < int(clock) and closed_at is None:
-            session.receive_data(first.link, banner[at : at + 1], Stamp(clock, 1.8e9 + clock))
+            session.receive_data(first.conn_id, banner[at : at + 1], Stamp(clock, 1.8e9 + clock))
             at += 1
         for event in iter(session.next_event, None):
             if isinstance(event, Connect):
                 connects.append(clock)
-            if isinstance(event, Close) and event.link == first.link:
+            if isinstance(event, Close) and event.conn_id == first.conn_id:
                 closed_at = clock
     assert connects[0] <= 0.31
     assert closed_at is not None
@@ -499,7 +499,7 @@ def test_nobody_answers_for_an_hour() -> None:
         for event in iter(session.next_event, None):
             if isinstance(event, Connect):
                 count += 1
-                session.connect_failed(event.link, "refused", Stamp(clock, 1.8e9 + clock))
+                session.connect_failed(event.conn_id, "refused", Stamp(clock, 1.8e9 + clock))
     assert count < 3600 * 3
 
 

@@ -10,8 +10,8 @@ import trio
 from cephmonfs.errors import AuthError, WeakKey
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import open_client

@@ -16,8 +16,8 @@ import trio
 
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode

@@ -133,9 +133,9 @@ def test_T36_every_byte_of_recorded_handshakes() -> None:
         session.set_candidates([Candidate("a", recording.target, 0), Candidate("b", other, 1)], now)
         connect = session.next_event()
         assert isinstance(connect, Connect)
-        session.connected(connect.link, now)
-        session.receive_data(connect.link, recording.to_client[:end], now)
-        session.closed(connect.link, "cut", now)
+        session.connected(connect.conn_id, now)
+        session.receive_data(connect.conn_id, recording.to_client[:end], now)
+        session.closed(connect.conn_id, "cut", now)
         again = [event.addr for event in iter(session.next_event, None) if isinstance(event, Connect)]
         assert again == [other]
 
@@ -180,7 +180,7 @@ def test_T38_every_wait_ends() -> None:
 
 
 def _config() -> SessionConfig:
-    from cephmonfs.mon.link import Identity
+    from cephmonfs.mon.connection import Identity
 
     return SessionConfig(Identity(EntityName(EntityType.CLIENT, "df"), None, (Mode.CRC,)))
 

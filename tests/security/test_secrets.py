@@ -202,7 +202,7 @@ async def test_logs_and_views_of_a_session_at_debug_level(kind: KeyType) -> None
                     texts.append(repr(attack.snapshot))
                     texts.append(repr(attack.client.__dict__))
                     texts.append(repr(attack.client._session.__dict__))
-                    texts += [repr(link.__dict__) for link in attack.client._session._links.by_id.values()]
+                    texts += [repr(link.__dict__) for link in attack.client._session._connections.by_id.values()]
     finally:
         root.removeHandler(handler)
         root.setLevel(level)

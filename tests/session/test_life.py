@@ -15,7 +15,7 @@ from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityName, EntityType, Epoch
-from cephmonfs.mon.link import Identity
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.snapshot import CommandReply, Snapshot
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
@@ -315,7 +315,7 @@ def test_a_gap_between_incrementals_asks_for_a_full_map() -> None:
 
 
 def test_a_chain_that_outgrew_its_map_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cephmonfs.mon.maps.MapStore.osdmap_is_long", lambda self: True)
+    monkeypatch.setattr("cephmonfs.mon.mapstore.MapStore.osdmap_is_long", lambda self: True)
     world = World().opened("a")
     asked = world.snap.counters["osdmap_full_asked"]
     for _ in range(3):  # a monitor that lags answers with a map that we have: no reason to ask it again

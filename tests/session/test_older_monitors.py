@@ -18,8 +18,8 @@ from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr, EntityName, EntityType, Epoch
 from cephmonfs.model.features import DEFAULT_FEATURES, Feature, has
 from cephmonfs.model.monmap import AuthCiphers, MonInfo, MonMap
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import Close, Connect, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import Stamp, State
 from cephmonfs.msgr import frames_v1
@@ -144,11 +144,11 @@ class Scene:
                     self.connects.append(event.addr)
                     if not self.waiting:
                         continue
-                    self.links[event.link] = self.waiting.popleft()
-                    self.links[event.link].greet()
-                    self.session.connected(event.link, self.stamp)
+                    self.links[event.conn_id] = self.waiting.popleft()
+                    self.links[event.conn_id].greet()
+                    self.session.connected(event.conn_id, self.stamp)
                 elif isinstance(event, Close):
-                    self.links.pop(event.link, None)
+                    self.links.pop(event.conn_id, None)
             for link, data in self.session.data_to_send():
                 moved = True
                 self.links[link].take(data)
@@ -232,7 +232,7 @@ def test_a_monitors_other_address_is_not_tried_on_its_own() -> None:
     scene = Scene(identity=identity, at=configured)
     session = scene.session
     assert [c.addr for c in session._hunt.candidates] == [configured]
-    session._following.monmap = monmap()
+    session._maps.monmap = monmap()
     session._refresh_candidates()
     assert [c.addr for c in session._hunt.candidates] == [V2]
 
@@ -241,7 +241,7 @@ def test_a_monitor_without_our_protocol_is_no_reason_to_forget_the_configured_on
     configured = EntityAddr(AddrType.MSGR2, 0, OTHER.sockaddr)
     scene = Scene(identity=Identity(WHO, None, (Mode.CRC,)), at=configured)
     session = scene.session
-    session._following.monmap = MonMap(
+    session._maps.monmap = MonMap(
         10, FSID, Epoch(1), Utime(1, 0), Utime(1, 0), (MonInfo("a", AddrVec((OTHER,))), MonInfo("b", AddrVec((V2,))))
     )
     session._refresh_candidates()

@@ -182,7 +182,7 @@ def test_a_problem_is_told_once() -> None:
     world = World(pool="nosuch").opened("a")
     told = world.snap.last_error
     assert "no pool nosuch" in told
-    world.session._journal.error("something else")
+    world.session._report.error("something else")
     for _ in range(10):
         problem_of(world)
         world.run(10)

@@ -37,9 +37,9 @@ from cephmonfs.model.entity import AddrType, EntityAddr, Epoch
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.model.statfs import Statfs
+from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.decoding import DecodeJob
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Decode, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
 from cephmonfs.msgr.events import Mode

@@ -16,7 +16,7 @@ from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, to_message
 from cephmonfs.messages.mon import SubscribeItem
 from cephmonfs.messages.registry import for_peer
-from cephmonfs.mon.link import Offer
+from cephmonfs.mon.connection import Offer
 from cephmonfs.msgr.events import Mode
 from tests.support.cluster import Cluster
 from tests.support.record_msgr1 import ENTITY, FORMS

@@ -15,7 +15,7 @@ from pathlib import Path
 from cephmonfs.messages.mon import MMonMap, MMonSubscribe, MStatfs, MStatfsReply, SubscribeItem
 from cephmonfs.model.features import DEFAULT_FEATURES
 from cephmonfs.model.monmap import MonMap
-from cephmonfs.mon.link import Offer
+from cephmonfs.mon.connection import Offer
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
 from tests.support.cluster import Cluster

@@ -13,8 +13,8 @@ from cephmonfs.messages.message import Message
 from cephmonfs.messages.registry import FromMonitor, from_monitor
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName
+from cephmonfs.mon.connection import EVERYTHING, Happened, Identity, MonConnection, Offer
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import EVERYTHING, Happened, Identity, Link, Offer
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Utime
 
@@ -55,7 +55,7 @@ class Wire:
         self.sent = bytearray()
         self.got = bytearray()
         addr = endpoint(hostport, who.addr_type)
-        self.link = Link(1, Candidate(hostport, addr), who, prior, random, 0.0, offer=offer, ciphers=ciphers)
+        self.link = MonConnection(1, Candidate(hostport, addr), who, prior, random, 0.0, offer=offer, ciphers=ciphers)
         self.sock = socket.create_connection((addr.host, addr.port), timeout_s)
         self.alive = 0
         try:

@@ -10,7 +10,7 @@ import trio
 
 from cephmonfs.daemon.ratelimit import Calm
 from cephmonfs.model.entity import EntityName, EntityType
-from cephmonfs.mon.link import Identity
+from cephmonfs.mon.connection import Identity
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient
 from tests.session.world import Is, World

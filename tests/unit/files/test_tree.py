@@ -14,7 +14,7 @@ from cephmonfs.files.statvfs import NAME_MAX
 from cephmonfs.files.tree import DEPENDENCIES, ROWS, Kind, Node, Tree, safe_name, safe_names
 from cephmonfs.files.view import View
 from cephmonfs.model.osdmap import Incremental, OSDMap
-from cephmonfs.mon.maps import MapStore
+from cephmonfs.mon.mapstore import MapStore
 from cephmonfs.mon.snapshot import CommandReply, Stamp
 from cephmonfs.wire.cursor import Cursor
 from tests.fuse.fake import DESCRIPTIONS, WALL, map_record, snapshot

@@ -1,4 +1,4 @@
-"""A link that is open without a handshake, and keeps what it is given to send."""
+"""A connection that is open without a handshake, and keeps what it is given to send."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType, Epoch
 from cephmonfs.model.monmap import MonInfo, MonMap
+from cephmonfs.mon.connection import Identity, MonConnection, Phase
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity, Link, Phase
 from cephmonfs.mon.snapshot import Stamp
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Utime
@@ -32,8 +32,8 @@ def monmap(*infos: MonInfo) -> MonMap:
     return MonMap(10, UUID(int=7), Epoch(1), Utime(1, 0), Utime(1, 0), infos)
 
 
-class OpenLink(Link):
-    """`number` is the link's and the monitor's, who are a, b and c."""
+class OpenLink(MonConnection):
+    """`number` is the connection's and the monitor's, who are a, b and c."""
 
     def __init__(
         self, number: int, now: float = 0.0, *, is_open: bool = True, prior: Credentials | None = None

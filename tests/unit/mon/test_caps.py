@@ -8,9 +8,9 @@ import pytest
 
 from cephmonfs.messages.mon import MStatfs
 from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps, Probe
-from cephmonfs.mon.following import Following
-from cephmonfs.mon.journal import Journal
-from cephmonfs.mon.link import EACCES
+from cephmonfs.mon.connection import EACCES
+from cephmonfs.mon.maps import Maps
+from cephmonfs.mon.report import Report
 from cephmonfs.mon.requests import Request, Requests
 from cephmonfs.mon.target import Target
 from cephmonfs.mon.versions import Versions
@@ -19,10 +19,10 @@ from tests.unit.mon.fakes import WHO
 
 class Scene:
     def __init__(self) -> None:
-        journal = Journal()
-        self.following = Following(None, Target(None, None), journal, Versions())
+        report = Report()
+        self.maps = Maps(None, Target(None, None), report, Versions())
         self.requests = Requests()
-        self.caps = Caps(WHO, self.following, self.requests)
+        self.caps = Caps(WHO, self.maps, self.requests)
 
     def statfs(self, when: float) -> Request:
         request = self.requests.ask_statfs(MStatfs, when)
@@ -43,13 +43,13 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_probe_is_weighed_once_after_a_moment() -> None:
-    caps, following = (scene := Scene()).caps, scene.following
+    caps, maps = (scene := Scene()).caps, scene.maps
     assert caps.next_timeout() == math.inf
     assert caps.take_probe(99.0) is None
     probe = Probe(1, 10.0, 0)
     caps.probe_answered(probe, 1)
     assert caps.next_timeout() == 11.5  # the maps have not come
-    following.deny_awaited(WHO)
+    maps.deny_awaited(WHO)
     assert caps.next_timeout() == math.inf
     scene.statfs(9.0)
     assert caps.next_timeout() == 11.5

@@ -12,8 +12,8 @@ def make(fsid: bytes) -> MStatfs:
     return MStatfs(fsid)
 
 
-def sent(request: Request, link: int = 1, when: float = 0.0) -> None:
-    request.sent[link] = when
+def sent(request: Request, conn: int = 1, when: float = 0.0) -> None:
+    request.sent[conn] = when
     request.sends += 1
 
 
@@ -31,9 +31,9 @@ def test_callers_join_only_a_request_that_has_not_left() -> None:
     answered = requests.answered(request.tid, Kind.STATFS, 1)
     assert answered is request
     assert list(request.waiters) == [first, second]
-    following = requests.next_statfs(make, 0.3)
-    assert following is not None
-    assert list(following.waiters) == [late, later]
+    maps = requests.next_statfs(make, 0.3)
+    assert maps is not None
+    assert list(maps.waiters) == [late, later]
     assert requests.next_statfs(make, 0.3) is None
     assert not requests.empty
 
@@ -102,10 +102,10 @@ def test_failing_statfs_takes_everybody_out() -> None:
 def test_a_closed_link_has_nothing_out() -> None:
     requests = Requests()
     request = requests.add(Kind.COMMAND, make, 0.0)
-    sent(request, link=1)
-    sent(request, link=2)
-    requests.link_closed(1)
-    requests.link_closed(7)
+    sent(request, conn=1)
+    sent(request, conn=2)
+    requests.connection_closed(1)
+    requests.connection_closed(7)
     assert request.sent == {2: 0.0}
 
 

@@ -7,8 +7,8 @@ import pytest
 from cephmonfs.auth.credentials import AuthMethod, Credentials
 from cephmonfs.errors import ProtocolError, StaleTicket, UnexpectedMessage
 from cephmonfs.messages.auth import MAuth, MAuthReply
-from cephmonfs.mon.journal import Journal
-from cephmonfs.mon.link import Phase
+from cephmonfs.mon.connection import Phase
+from cephmonfs.mon.report import Report
 from cephmonfs.mon.tickets import Tickets
 from tests.unit.mon.fakes import OpenLink, at
 
@@ -24,13 +24,13 @@ class Renewing(OpenLink):
         return NEW
 
 
-def due() -> tuple[Tickets, Journal]:
+def due() -> tuple[Tickets, Report]:
     """Tickets whose time has come."""
-    journal = Journal()
-    tickets = Tickets(journal)
+    report = Report()
+    tickets = Tickets(report)
     tickets.take(OLD, at(0.0))
     tickets.renew_after = 10.0
-    return tickets, journal
+    return tickets, report
 
 
 def reply(protocol: int = AuthMethod.CEPHX, result: int = 0, text: str = "") -> MAuthReply:
@@ -38,15 +38,15 @@ def reply(protocol: int = AuthMethod.CEPHX, result: int = 0, text: str = "") -> 
 
 
 def test_a_renewal_is_asked_for_and_again_after_a_while() -> None:
-    tickets, journal = due()
-    link = Renewing(1)
-    assert tickets.renewal(link, 3, 9.9) is None
-    assert tickets.renewal(link, 3, 10.0) == MAuth(AuthMethod.CEPHX, b"fresh ones, please", 3)
-    assert tickets.renewal(link, 3, 39.9) is None
-    assert tickets.renewal(link, 3, 40.0) is not None
-    tickets.on_reply(link, reply(), at(41.0))
+    tickets, report = due()
+    conn = Renewing(1)
+    assert tickets.renewal(conn, 3, 9.9) is None
+    assert tickets.renewal(conn, 3, 10.0) == MAuth(AuthMethod.CEPHX, b"fresh ones, please", 3)
+    assert tickets.renewal(conn, 3, 39.9) is None
+    assert tickets.renewal(conn, 3, 40.0) is not None
+    tickets.on_reply(conn, reply(), at(41.0))
     assert tickets.global_id == 8
-    assert journal.counters["renewals"] == 2
+    assert report.counters["renewals"] == 2
 
 
 def test_without_cephx_or_tickets_there_is_nothing_to_renew() -> None:
@@ -57,45 +57,45 @@ def test_without_cephx_or_tickets_there_is_nothing_to_renew() -> None:
 
 
 def test_a_reply_is_only_taken_from_whom_it_was_asked() -> None:
-    tickets, journal = due()
+    tickets, report = due()
     one, other = Renewing(1), Renewing(2)
     tickets.renewal(one, 3, 10.0)
     tickets.on_reply(other, reply(), at(11.0))
-    tickets.link_failed(other, ProtocolError("reset"))
-    tickets.link_failed(one, ProtocolError("reset"))
+    tickets.connection_failed(other, ProtocolError("reset"))
+    tickets.connection_failed(one, ProtocolError("reset"))
     tickets.on_reply(one, reply(), at(12.0))
     assert tickets.global_id == 7
-    assert journal.counters["replies_unasked"] == 2
+    assert report.counters["replies_unasked"] == 2
 
 
 @pytest.mark.parametrize("wrong", [reply(protocol=AuthMethod.NONE), reply(result=1)])
 def test_a_reply_that_makes_no_sense_costs_the_link(wrong: MAuthReply) -> None:
     tickets, _ = due()
-    link = Renewing(1)
-    tickets.renewal(link, 3, 10.0)
+    conn = Renewing(1)
+    tickets.renewal(conn, 3, 10.0)
     with pytest.raises(UnexpectedMessage):
-        tickets.on_reply(link, wrong, at(11.0))
+        tickets.on_reply(conn, wrong, at(11.0))
 
 
 def test_a_refused_renewal_is_told_and_the_old_tickets_stay() -> None:
-    tickets, journal = due()
-    link = Renewing(1)
-    tickets.renewal(link, 3, 10.0)
-    tickets.on_reply(link, reply(result=-13, text="no"), at(11.0))
+    tickets, report = due()
+    conn = Renewing(1)
+    tickets.renewal(conn, 3, 10.0)
+    tickets.on_reply(conn, reply(result=-13, text="no"), at(11.0))
     assert tickets.global_id == 7
-    assert journal.last_error.endswith("tickets were not renewed: error -13 no")
+    assert report.last_error.endswith("tickets were not renewed: error -13 no")
 
 
 def test_a_ticket_is_doubted_by_those_who_saw_it() -> None:
-    tickets, journal = due()
+    tickets, report = due()
     shown = OpenLink(1, prior=OLD)
-    tickets.link_failed(shown, StaleTicket("old"))  # it was open: that has other reasons
+    tickets.connection_failed(shown, StaleTicket("old"))  # it was open: that has other reasons
     shown.phase = Phase.AUTH
-    tickets.link_failed(shown, ProtocolError("reset"))
+    tickets.connection_failed(shown, ProtocolError("reset"))
     assert tickets.global_id == 7
-    tickets.link_failed(shown, ProtocolError("reset"))
+    tickets.connection_failed(shown, ProtocolError("reset"))
     assert tickets.global_id == 0
-    assert journal.counters["tickets_stale"] == 1
+    assert report.counters["tickets_stale"] == 1
     tickets.take(NEW, at(1.0))
-    tickets.link_failed(shown, StaleTicket("old"))  # that one is not in use any more
+    tickets.connection_failed(shown, StaleTicket("old"))  # that one is not in use any more
     assert tickets.global_id == 8

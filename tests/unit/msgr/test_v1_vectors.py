@@ -16,8 +16,8 @@ from cephmonfs.messages.registry import from_monitor
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.monmap import MonMap
+from cephmonfs.mon.connection import Happened, MonConnection, Offer
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Happened, Link, Offer
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Cursor
@@ -33,7 +33,7 @@ class Replay:
     def __init__(self, path: Path) -> None:
         self.recorded = json.loads(path.read_text())
         drawn = deque(bytes.fromhex(one) for one in self.recorded["random"])
-        self.link = Link(
+        self.link = MonConnection(
             1,
             Candidate("a", endpoint(self.recorded["target"], AddrType.LEGACY)),
             identity(self.recorded["entity"], self.recorded["THROWAWAY_key"], Mode.LEGACY),

@@ -1,7 +1,7 @@
-"""Link: one connection to one monitor, from connect to close, with the authentication on it.
+"""MonConnection: one connection to one monitor, from connect to close, with its authentication.
 
-Joins a messenger and an authentication method, which never see each other.  No socket, no clock; the session
-owns several links at once and decides which of them is the session.
+Joins a messenger (`msgr`) and an authentication method (`auth`), which never see each other.  No socket, no clock.  The
+session has several connections at once and chooses one as its current one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cephmonfs.model.cryptokey import CryptoKey
     from cephmonfs.model.entity import EntityAddr, EntityName
     from cephmonfs.mon.hunt import Candidate
-    from cephmonfs.mon.requests import LinkId
+    from cephmonfs.mon.requests import ConnectionId
 
 EPERM: Final = -1
 EACCES: Final = -13
@@ -52,7 +52,7 @@ _SECRET_OF_RENEWAL: Final = (NO_SECRET, 0)
 
 
 class Phase(StrEnum):
-    """How far a link came; the words of error messages."""
+    """How far a connection is; the words stand in error messages."""
 
     RESOLVE = "resolve"
     CONNECT = "connect"
@@ -79,7 +79,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What we claim to know.  Less than everything makes a monitor use older forms."""
+    """The features that we announce.  With fewer, a monitor uses older encodings."""
 
     features: int = DEFAULT_FEATURES
     revision: int = REVISION_1  # of msgr2
@@ -89,21 +89,21 @@ EVERYTHING: Final = Offer()
 
 
 class Happened(Enum):
-    """What a link tells the session besides messages."""
+    """What a connection tells the session besides messages."""
 
     READY = auto()
     ALIVE = auto()  # a keepalive came back
 
 
-class Link:
-    """One connection.  Everything raised out of `receive_data` ends it.
+class MonConnection:
+    """One connection to a monitor.  Any error that `receive_data` raises ends it.
 
     `ciphers` are the key types that the cluster allowed when it last told us; empty when it did not.
     """
 
     def __init__(
         self,
-        link_id: LinkId,
+        conn_id: ConnectionId,
         candidate: Candidate,
         identity: Identity,
         prior: Credentials | None,
@@ -113,7 +113,7 @@ class Link:
         offer: Offer = EVERYTHING,
         ciphers: tuple[int, ...] = (),
     ) -> None:
-        self.id = link_id
+        self.id = conn_id
         self.candidate = candidate
         self.phase = Phase.CONNECT
         self.opened = now
@@ -135,7 +135,7 @@ class Link:
         self._random = random
         self._offer = offer
         self._ciphers = ciphers
-        self._conn: Connection | None = None
+        self._messenger: Connection | None = None
         self._auth: CephxHandshake | NoneHandshake
         if identity.key is None:
             self._auth = NoneHandshake(identity.entity, prior)
@@ -149,16 +149,16 @@ class Link:
         nonce = Cursor(self._random(4)).u32()
         addr, offer, wanted = self.candidate.addr, self._offer, self._identity.addr_type
         if addr.type != wanted:
-            # whoever names the monitors sorts them out; this is the last line of "never v1 by itself"
+            # the addresses were chosen by protocol already; this makes sure that v1 is never used unless asked for
             raise WrongProtocol(f"is an address of the {addr.type_name} protocol, and ms_mode asks for another")
         if wanted == AddrType.LEGACY:
-            self._conn = ConnectionV1(addr, nonce, supported=offer.features)
+            self._messenger = ConnectionV1(addr, nonce, supported=offer.features)
         else:
-            self._conn = ConnectionV2(addr, nonce, revision=offer.revision, supported=offer.features)
+            self._messenger = ConnectionV2(addr, nonce, revision=offer.revision, supported=offer.features)
 
     def receive_data(self, data: bytes | bytearray | memoryview, now: float) -> None:
         """Take bytes; afterwards `messages` holds what they meant."""
-        conn = self._conn
+        conn = self._messenger
         if conn is None:
             raise RuntimeError("not connected yet")
         self.last_received = now
@@ -222,7 +222,7 @@ class Link:
     @property
     def my_addr(self) -> EntityAddr | None:
         """Our own address as the monitor sees it, with this connection's nonce; None before TCP is up."""
-        return None if self._conn is None else self._conn.my_addr
+        return None if self._messenger is None else self._messenger.my_addr
 
     @property
     def ready(self) -> bool:
@@ -231,23 +231,23 @@ class Link:
 
     def send(self, payload: Payload, tid: int = 0) -> None:
         """Send one message, in the form that the monitor's features ask for."""
-        if self._conn is None:
+        if self._messenger is None:
             raise RuntimeError("not connected yet")
         if not self._is_current:
             payload = for_peer(payload, self.features)
-        self._conn.send_message(to_message(payload, tid))
+        self._messenger.send_message(to_message(payload, tid))
 
     def send_keepalive(self, now: float, stamp: Utime) -> None:
         """Ask for a sign of life."""
-        if self._conn is None:
+        if self._messenger is None:
             raise RuntimeError("not connected yet")
-        self._conn.send_keepalive(stamp)
+        self._messenger.send_keepalive(stamp)
         if self.keepalive_sent is None:
             self.keepalive_sent = now
 
     def data_to_send(self) -> bytes:
         """Return and forget the bytes that wait to be sent."""
-        return self._conn.data_to_send() if self._conn is not None else b""
+        return self._messenger.data_to_send() if self._messenger is not None else b""
 
     # tickets
 
@@ -270,7 +270,7 @@ class Link:
 
 
 def refusal(who: Identity, event: events.AuthRefused, ciphers: tuple[int, ...] = ()) -> CephMonFSError:
-    """Put a refusal into words.  `ciphers` as for Link; msgr1 lists no methods, so there both lists are empty."""
+    """Describe a refusal.  `ciphers` as for MonConnection; msgr1 lists no methods, so there both lists are empty."""
     result = event.result
     if result == EOPNOTSUPP:
         return AuthError(_no_method(who, event), result)

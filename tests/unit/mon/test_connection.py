@@ -1,4 +1,4 @@
-"""Link: which protocol it speaks, what its refusals say, what it does with an old ticket."""
+"""MonConnection: which protocol it speaks, what its refusals say, what it does with an old ticket."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cephmonfs.errors import AuthError, WrongProtocol
 from cephmonfs.messages.mon import MMonGetMap
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
+from cephmonfs.mon.connection import Identity, MonConnection, Phase, key_type_refused, refusal
 from cephmonfs.mon.hunt import Candidate
-from cephmonfs.mon.link import Identity, Link, Phase, key_type_refused, refusal
 from cephmonfs.msgr.events import AuthRefused, Mode
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Utime
@@ -22,8 +22,10 @@ AES = CryptoKey(KeyType.AES, Utime(0, 0), Secret(bytes(16)))
 AES256K = CryptoKey(KeyType.AES256K, Utime(0, 0), Secret(bytes(32)))
 
 
-def link(addr: EntityAddr, *modes: Mode, key: CryptoKey | None = AES, prior: Credentials | None = None) -> Link:
-    return Link(1, Candidate("a", addr), Identity(WHO, key, modes), prior, bytes, 0.0)
+def conn(
+    addr: EntityAddr, *modes: Mode, key: CryptoKey | None = AES, prior: Credentials | None = None
+) -> MonConnection:
+    return MonConnection(1, Candidate("a", addr), Identity(WHO, key, modes), prior, bytes, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ def link(addr: EntityAddr, *modes: Mode, key: CryptoKey | None = AES, prior: Cre
     ],
 )
 def test_which_protocol(modes: tuple[Mode, ...], addr: EntityAddr, banner: bytes) -> None:
-    one = link(addr, *modes)
+    one = conn(addr, *modes)
     assert one.data_to_send() == b""
     one.connected(1.0)
     assert one.describe("x").endswith(f"{Phase.BANNER}: x")
@@ -48,14 +50,14 @@ def test_which_protocol(modes: tuple[Mode, ...], addr: EntityAddr, banner: bytes
     [((Mode.LEGACY,), V2), ((Mode.SECURE, Mode.CRC), V1), ((Mode.CRC, Mode.SECURE), V1), ((Mode.CRC,), V1)],
 )
 def test_never_the_other_one(modes: tuple[Mode, ...], addr: EntityAddr) -> None:
-    one = link(addr, *modes)
+    one = conn(addr, *modes)
     with pytest.raises(WrongProtocol, match="ms_mode asks for another"):
         one.connected(1.0)
     assert one.data_to_send() == b""
 
 
 def test_calls_before_the_connection() -> None:
-    one = link(V2, Mode.CRC)
+    one = conn(V2, Mode.CRC)
     with pytest.raises(RuntimeError):
         one.receive_data(b"", 0.0)
     with pytest.raises(RuntimeError):
@@ -65,11 +67,11 @@ def test_calls_before_the_connection() -> None:
 
 
 def test_auth_none_has_no_tickets_to_renew() -> None:
-    assert link(V2, Mode.CRC, key=None).renewal(Credentials(1, {})) is None
+    assert conn(V2, Mode.CRC, key=None).renewal(Credentials(1, {})) is None
 
 
 def test_describe() -> None:
-    assert link(V2, Mode.CRC).describe("reason") == "monitor a at v2:10.0.0.1:3300/0: connect: reason"
+    assert conn(V2, Mode.CRC).describe("reason") == "monitor a at v2:10.0.0.1:3300/0: connect: reason"
 
 
 def said(key: CryptoKey | None, *modes: Mode, result: int, ciphers: tuple[int, ...] = (), **lists: list[int]) -> str:

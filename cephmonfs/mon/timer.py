@@ -1,4 +1,4 @@
-"""Due: when a session next wants to be called, without looking at all its timers after each input."""
+"""Timer: when the session next wants `handle_timeout`, without a look at every deadline after each input."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Due:
-    """The next timeout, or a moment before it; never one after it.
+class Timer:
+    """The next timeout, or an earlier moment; never a later one.
 
-    What something new makes due makes it earlier.  What is no longer due costs one call for nothing, not a look.
+    A new deadline moves it forward.  A deadline that is over is not looked for: it costs one needless call.
     """
 
     __slots__ = ("_at", "_look", "is_known")
@@ -23,7 +23,7 @@ class Due:
         self.is_known = False  # set it to False when anything may have changed
 
     def sooner(self, when: float) -> None:
-        """Something may be due then, too."""
+        """There is one more deadline."""
         if when < self._at:
             self._at = when
 

@@ -1,4 +1,4 @@
-"""Journal: what the parts of a session have to tell the world; one for all of them."""
+"""Report: counters, errors, history and changes; the parts of a session write them, the snapshot shows them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _TOTAL: Final = 20  # errors in a minute
 
 
 class Cause(Enum):
-    """What explains all that goes wrong for as long as it lasts."""
+    """A cause of other errors.  While it lasts, it is the error that is shown."""
 
     REFUSED = auto()  # monitors know us and refuse us
     NO_QUORUM = auto()  # monitors answer, and have no quorum
 
 
-class Journal:
+class Report:
     """Counters, errors, the session's history, and what has changed since the driver last asked."""
 
     __slots__ = (
@@ -54,7 +54,7 @@ class Journal:
         self._changed: set[str] = set()
 
     def changed(self, what: str) -> None:
-        """Something that files show is different now: the name of a map, "session" or "statfs"."""
+        """Mark a part of the snapshot as changed: the name of a map, "session" or "statfs"."""
         self._changed.add(what)
 
     @property
@@ -63,7 +63,7 @@ class Journal:
         return next(iter(self._causes.values()), self._last_error)
 
     def error(self, sentence: str) -> None:
-        """Tell it, once in a while if it repeats itself."""
+        """Report an error; the same one again is rate limited."""
         self._last_error = sentence
         self._changed.add("session")
         if self._repeats.allows(sentence, self.now.mono) and self._limit.allows(sentence, self.now.mono):
@@ -73,7 +73,7 @@ class Journal:
             self.counters["errors_repeated"] += 1
 
     def blame(self, cause: Cause, sentence: str) -> None:
-        """Tell a cause.  Until it is over, failures that follow from it do not take its place."""
+        """Report a cause.  Until it is over, `last_error` shows it, not the errors that follow from it."""
         self._causes[cause] = sentence
         self.error(sentence)
 
@@ -82,12 +82,12 @@ class Journal:
         return cause in self._causes
 
     def over(self, cause: Cause) -> None:
-        """This is no cause any more."""
+        """The cause is over."""
         if self._causes.pop(cause, ""):
             self._changed.add("session")
 
     def tell_problem(self, sentence: str) -> None:
-        """Tell it when it begins; empty: it is over."""
+        """Set `problem`, and report it when it begins; empty: it is over."""
         if sentence == self.problem:
             return
         self._repeats.forget(self.problem)

@@ -1,4 +1,4 @@
-"""Who may be tried: the monmap's monitors, and the addresses that were given."""
+"""Candidates: the addresses that may be tried, from the configuration and from the monmap."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from cephmonfs.model.entity import AddrType
     from cephmonfs.model.monmap import MonMap
     from cephmonfs.mon.hunt import Hunt
-    from cephmonfs.mon.journal import Journal
+    from cephmonfs.mon.report import Report
 
 
-class Roster:
-    """Keeps the hunt's list up to date, and tells when the one that was given is not."""
+class Candidates:
+    """Keeps the hunt's list up to date, and reports when the configured list is out of date."""
 
-    def __init__(self, hunt: Hunt, kind: AddrType, journal: Journal) -> None:
+    def __init__(self, hunt: Hunt, kind: AddrType, report: Report) -> None:
         self.configured: tuple[Candidate, ...] = ()
         self._gone: tuple[str, ...] = ()  # of these, names that the monmap does not have
         self._hunt = hunt
         self._kind = kind
-        self._journal = journal
+        self._report = report
 
     def refresh(self, monmap: MonMap | None) -> None:
-        """The monmap is new, or `configured`."""
+        """Set the hunt's list anew, after a change of the monmap or of `configured`."""
         self._hunt.set_candidates(candidates(self.configured, monmap, self._kind))
         gone = unlisted(self.configured, monmap) if monmap is not None else self._gone
         if gone != self._gone:
@@ -34,9 +34,9 @@ class Roster:
             self.warn(monmap)
 
     def warn(self, monmap: MonMap | None) -> None:
-        """Tell that the given list is out of date, if it is: when that shows, and with each session."""
+        """Report that the configured list is out of date, if it is."""
         if monmap is not None and self._gone:
-            self._journal.error(out_of_date(self._gone, monmap))
+            self._report.error(out_of_date(self._gone, monmap))
 
 
 def candidates(configured: Iterable[Candidate], monmap: MonMap | None, kind: AddrType) -> list[Candidate]:
@@ -71,7 +71,7 @@ def unlisted(configured: Iterable[Candidate], monmap: MonMap) -> tuple[str, ...]
 
 
 def out_of_date(gone: tuple[str, ...], monmap: MonMap) -> str:
-    """Put it into words."""
+    """Describe the difference."""
     mons = ", ".join(f"{info.name} {info.addrs}" for info in monmap.mons)
     verb = "is no monitor" if len(gone) == 1 else "are no monitors"
     return f"the list of monitors is out of date: {', '.join(gone)} {verb} of this cluster, which has {mons}"
