@@ -39,4 +39,3 @@ MAX_OSDS: Final = 1 << 17  # that a few bytes may claim; the largest clusters kn
 MAX_POOLS: Final = 1 << 14  # each up to 1 KiB of memory and 0.1 ms; clusters have some hundreds
 MAX_VALUES: Final = 400_000  # in all lists of one map, about 100 bytes of memory each; 10,000 OSDs have some 100,000
 MAX_MAP_ITEMS: Final = 1 << 20  # OSDs, pools, MDS: further bounded by the bytes that are there
-MAX_MESSAGES_BEFORE_READ: Final = 4096  # frames decoded from one receive before the loop gets a turn
