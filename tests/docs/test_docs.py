@@ -30,7 +30,10 @@ from cephmonfs.files.tree import ROWS
 from tests.support.cluster import Cluster
 from tests.support.helper import HELPER, ROOT, Mounted, run
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 CONTRIB = ROOT / "contrib"
 FENCE = re.compile(r"^```(\S+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONTEXTS = {"demo", "cluster", "checkout", "ceph", "packages", "note"}
