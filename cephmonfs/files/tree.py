@@ -190,15 +190,16 @@ ROWS: Final[tuple[Row, ...]] = (
         "mdsmap.json", Kind.JSON, "the same, as in `ceph fs dump -f json`", maps_files.mdsmap_json, ("mdsmap",),
         listed=_may_have_mdsmap,
     ),
-    Row("osdmap", Kind.TEXT, "counts, flags and pools of the OSDMap", maps_files.osdmap, ("osdmap",)),
-    Row("osdmap.json", Kind.JSON, "the same as JSON", maps_files.osdmap_json, ("osdmap",)),
+    Row("osdmap", Kind.TEXT, "counts, flags and pools of the OSDMap", maps_files.osdmap, ("osdmap", "release")),
+    Row("osdmap.json", Kind.JSON, "the same as JSON", maps_files.osdmap_json, ("osdmap", "release")),
     _directory("maps", "the encoded maps as received, for monmaptool, osdmaptool, ceph-dencoder"),
     _blob("monmap"),
     _blob("mdsmap", listed=_may_have_mdsmap),
     _blob("fsmap"),
     Row(
         "maps/osdmap.bin", Kind.BINARY, "the encoded osdmap, the newest known",
-        lambda view: _encoded_osdmap(view).blob, ("osdmap",), (OSDMAP,), dated=lambda view: _encoded_osdmap(view).at,
+        lambda view: _encoded_osdmap(view).blob, ("osdmap", "whole osdmap"), (OSDMAP,),
+        dated=lambda view: _encoded_osdmap(view).at,
     ),
     _directory("epoch", "epochs of the maps"),
     _epoch("monmap"),
@@ -211,7 +212,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("mon/*", Kind.DIRECTORY, "one monitor", mode=0o555, names=_mon_names),
     _value("mon/*/rank", values.mon_rank, "its rank", "monmap"),
     _value("mon/*/addr", values.mon_addr, "its addresses", "monmap"),
-    _value("mon/*/in_quorum", values.mon_in_quorum, "1 or 0", commands=(QUORUM,)),
+    _value("mon/*/in_quorum", values.mon_in_quorum, "1 or 0", "roster", commands=(QUORUM,)),
     _value("mon/*/rtt_ms", values.mon_rtt_ms, "milliseconds of the last keepalive or handshake", "mons"),
     _value("mon/*/last_error", values.mon_last_error, "the last failure in words", "mons"),
     _directory("session", "our session with the monitors"),
@@ -340,7 +341,8 @@ def _map(name: str) -> _Dependency:
     def key(view: View) -> object:
         snap, record = view.snapshot, view.snapshot.maps.get(name)
         chosen = (snap.fscid, snap.fs_missing) if name == "mdsmap" else None
-        return None if record is None else record.epoch, name in snap.denied, chosen
+        # a rolled back cluster, or a monitor that lied, has another map of the same epoch: it came at another time
+        return None if record is None else (record.epoch, record.at), name in snap.denied, chosen
 
     def wall(view: View) -> float | None:
         record = view.snapshot.maps.get(name)
@@ -355,6 +357,17 @@ def _changed(view: View) -> float | None:
     return None if monmap is None else monmap.last_changed.as_seconds()
 
 
+def _release(view: View) -> object:
+    monmap = view.snapshot.monmap
+    return None if monmap is None else (monmap.version, monmap.min_mon_release)
+
+
+def _whole_osdmap(view: View) -> object:
+    """Return which encoded osdmap there is; one that came instead of a chain of incrementals is no news of the map."""
+    record = view.snapshot.maps.get("osdmap")
+    return None if record is None else (record.whole.epoch, record.whole.at)
+
+
 def _session_key(view: View) -> object:
     snap = view.snapshot
     return snap.state, snap.mon, snap.mode, snap.global_id, snap.since, snap.failovers, snap.last_error, snap.history
@@ -367,6 +380,8 @@ DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
         lambda view: None if view.snapshot.statfs is None else view.snapshot.statfs.at.wall,
     ),
     "session": (_session_key, lambda view: view.snapshot.history[-1].at.wall if view.snapshot.history else None),
+    "release": (_release, lambda _: None),
+    "whole osdmap": (_whole_osdmap, lambda _: None),
     "mode": (lambda view: view.snapshot.mode, lambda _: None),
     "contact": (lambda view: (view.snapshot.last_contact, view.fresh), lambda view: _wall(view.snapshot.last_contact)),
     "roster": (_mon_names, _changed),

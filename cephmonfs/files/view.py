@@ -128,7 +128,8 @@ class View:
         if isinstance(source, Command):
             return self.answer(source).version if exact else self._content(source), stale
         record = self.snapshot.statfs
-        return self.snapshot.problem if record is None else (record.stats, record.pool, stale)
+        denied = STATFS in self.snapshot.denied
+        return self.snapshot.problem, denied, None if record is None else (record.stats, record.pool, stale)
 
     def _content(self, command: Command) -> object:
         """Return what changes with an answer: quorum_status has an age in it, which is no change."""
@@ -215,6 +216,8 @@ class View:
         """The last statfs answer, whatever its age."""
         if self.snapshot.problem:
             raise NoData(self.snapshot.problem)
+        if STATFS in self.snapshot.denied:
+            raise NotPermitted("the key's caps do not cover a statfs")
         if self.snapshot.statfs is None:
             raise self._unanswered("statfs")
         return self.snapshot.statfs
