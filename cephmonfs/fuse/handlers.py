@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from cephmonfs.files.logring import LogRing
     from cephmonfs.files.source import Source
     from cephmonfs.files.tree import Children
+    from cephmonfs.fuse.renderings import Rendering
     from cephmonfs.mon.snapshot import StatfsRecord
 
 __all__ = ["MAX_TASKS", "CephMonOperations", "FsSettings", "make_operations", "run_mounted"]
@@ -128,6 +129,13 @@ class CephMonOperations(ReadOnly):
                 nursery.start_soon(self._commands.ensure, command)
             if row.statfs:
                 nursery.start_soon(self._watch.try_statfs)
+
+    async def _rendered(self, inode: int, node: Node) -> Rendering:
+        """Ask what an open asks, and print; both together within `cmd_timeout`."""
+        until = trio.current_time() + self._settings.cmd_timeout
+        with trio.move_on_at(until):
+            await self._prepare(node)
+        return await self._renderings.of(inode, node, anew=True, until=until)
 
     def _is_prepared(self, node: Node) -> bool:
         """Tell whether all answers are as new as those that an open asks for."""
@@ -272,9 +280,11 @@ class CephMonOperations(ReadOnly):
         """Take the list of names once, so that a directory that changes is not read half old and half new."""
         await self._pace.turn(ctx.uid, ctx.pid)
         node = self._node(inode)
+        until = trio.current_time() + self._settings.cmd_timeout
         children = await self._children(node)
         if node.row.grow is not None:
-            await self._commands.prove([command for child in children.values() for command in child.row.commands])
+            with trio.move_on_at(until):
+                await self._commands.prove([command for child in children.values() for command in child.row.commands])
         return self._handles.add(DirectoryHandle(self._tree.listed(node, self._view()), ctx.uid))
 
     @fuse_handler
@@ -315,8 +325,8 @@ class CephMonOperations(ReadOnly):
             return pyfuse3.FileInfo(fh=self._handles.add(handle), direct_io=True, keep_cache=False, nonseekable=True)
         rendering = self._renderings.recent(inode, node)
         if rendering is None:
-            await self._prepare(node)
-            rendering = await self._renderings.of(inode, node, anew=True)
+            rendering = await self._rendered(inode, node)
+        handle.opened_at = trio.current_time()
         handle.show(rendering)
         fh = self._handles.add(handle)
         self._latest[inode] = handle
@@ -342,8 +352,7 @@ class CephMonOperations(ReadOnly):
         if not handle.was_read and handle.in_one_go:
             return
         try:
-            await self._prepare(handle.node)
-            rendering = await self._renderings.of(handle.inode, handle.node, anew=True)
+            rendering = await self._rendered(handle.inode, handle.node)
         except CephMonFSError:
             self._handles.show_error(handle, handle.node.key(self._view()))
             raise

@@ -28,7 +28,7 @@ class Handle:
     node: Node
     inode: int
     uid: int
-    opened_at: float  # trio's clock
+    opened_at: float  # trio's clock; when the open ended
     key: object = None  # of what it shows; of a ring, the version that was read last
     mtime: float = 0.0
     content: Content | None = None  # None for a ring and a stream
@@ -80,23 +80,25 @@ class Handles:
 
     def add(self, handle: Handle | DirectoryHandle) -> int:
         """Return the number of a new handle."""
-        held = self._held.setdefault(handle.uid, _Held())
+        held = self._held.get(handle.uid) or _Held()
         if held.handles >= _MAX_OPEN:
             raise TooManyOpen(f"uid {handle.uid} has {held.handles} files open")
         if isinstance(handle, Handle) and handle.content is not None:
             self._hold(held, handle.uid, handle.content)
         held.handles += 1
+        self._held[handle.uid] = held
         number, self._next = self._next, self._next + 1
         self._open[number] = handle
         return number
 
     def show(self, handle: Handle, rendering: Rendering) -> None:
-        """Let an open file show another rendering."""
+        """Let an open file show another rendering in place of its first, or nothing where that is too large."""
         held, before = self._held[handle.uid], handle.content
-        self._hold(held, handle.uid, rendering.content)
-        handle.show(rendering)
         if before is not None:
             self._let_go(held, before)
+        handle.content = None
+        self._hold(held, handle.uid, rendering.content)
+        handle.show(rendering)
 
     def show_error(self, handle: Handle, key: object) -> None:
         """Let an open file show nothing: its reader got an error, and what came before is not true any more."""

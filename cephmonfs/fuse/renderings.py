@@ -7,7 +7,7 @@ So whoever opens a costly file in a loop gets a part of the loop's time and no m
 Example: a dashboard that takes 5 ms is rendered at most each 50 ms; `metrics` of 5000 pools that take 1 s, each 10 s.
 
 What takes long is rendered in a thread, once, and everybody who wants that file waits for it.  What is kept is bounded
-in bytes: small contents for the next opener, large ones only while somebody has them open.
+in bytes: small contents and one large one for the next opener, other large ones only while somebody has them open.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _THREAD_BYTES: Final = 256 << 10  # of a map or an answer; a file made from more
 _THREADS: Final = 2
 _SMALL: Final = 256 << 10  # contents up to this size are kept for the next opener, costly ones up to _MAX_KEPT / 2
 _MAX_KEPT: Final = 8 << 20  # of all small contents together
+_LARGE: Final = 24 << 20  # one costly content up to this size is kept, or who gave up waiting would wait anew for ever
 _MAX_KNOWN: Final = 20_000  # files of which size and time are kept
 
 
@@ -101,7 +102,8 @@ class Renderings:
         self._patience_s = patience_s
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._kept = 0  # bytes of the small contents
-        self._locks: dict[int, trio.Lock] = {}  # of files that somebody waits for
+        self._large: Content | None = None  # the newest costly content that is too large for the others' room
+        self._waits: dict[int, _Wait] = {}  # of files that somebody waits for
         self._jobs: dict[int, _Job] = {}
         self._threads = trio.CapacityLimiter(_THREADS)
         self._nursery: trio.Nursery | None = None
@@ -141,43 +143,45 @@ class Renderings:
             return None
         return self._shared(inode, node, trio.current_time(), anew=True)
 
-    async def of(self, inode: int, node: Node, *, anew: bool) -> Rendering:
+    async def of(self, inode: int, node: Node, *, anew: bool, until: float | None = None) -> Rendering:
         """Return the present content; `anew` also when only its ages have changed.
 
-        Raises what the rendering raises, and RequestTimeout when it takes longer than `cmd_timeout`.
+        Raises what the rendering raises, and RequestTimeout at `until`: without one, after `cmd_timeout`.
         """
         came = trio.current_time()
-        lock = self._locks.get(inode)
-        if lock is None:
+        if inode not in self._waits:
             rendering = self._shared(inode, node, came, anew=anew)
             if rendering is not None:
                 return rendering
             known = self._known.get(inode)
             if (known is None or came >= known.again_at) and not is_heavy(node, view := self._view()):
                 return self._keep(inode, node, view, came, node.render(view), anew=anew)
-            lock = self._locks[inode] = trio.Lock()
         with self._slots.take() as may_wait:
             if not may_wait:
                 raise RequestTimeout(f"too many wait for {node}")
+            wait = self._waits.setdefault(inode, _Wait())
+            wait.openers += 1
             try:
-                with trio.move_on_at(came + self._patience_s):
-                    async with lock:
-                        return await self._locked(inode, node, came, anew=anew)
+                with trio.move_on_at(came + self._patience_s if until is None else until):
+                    async with wait.lock:
+                        return await self._locked(inode, node, came, wait, anew=anew)
             finally:
-                if not lock.locked():
-                    self._locks.pop(inode, None)
+                wait.openers -= 1
+                if not wait.openers:
+                    del self._waits[inode]
         raise RequestTimeout(f"{node} takes longer than {self._patience_s:g} s to print")
 
-    async def _locked(self, inode: int, node: Node, came: float, *, anew: bool) -> Rendering:
+    async def _locked(self, inode: int, node: Node, came: float, wait: _Wait, *, anew: bool) -> Rendering:
         while (rendering := self._shared(inode, node, came, anew=anew)) is None:
             known = self._known.get(inode)
             if known is not None:
                 await trio.sleep_until(known.again_at)
             view = self._view()
             if is_heavy(node, view):
-                await self._in_thread(inode, node, view, anew=anew)
+                wait.newest = await self._in_thread(inode, node, view, anew=anew)
             else:
-                return self._keep(inode, node, view, trio.current_time(), node.render(view), anew=anew)
+                wait.newest = self._keep(inode, node, view, trio.current_time(), node.render(view), anew=anew)
+                return wait.newest
         return rendering
 
     def _shared(self, inode: int, node: Node, came: float, *, anew: bool) -> Rendering | None:
@@ -196,7 +200,7 @@ class Renderings:
             known.mtime = node.mtime(view)  # the same has arrived once more
         return replace(rendering, mtime=known.mtime)
 
-    async def _in_thread(self, inode: int, node: Node, view: View, *, anew: bool) -> None:
+    async def _in_thread(self, inode: int, node: Node, view: View, *, anew: bool) -> Rendering | None:
         """Have it rendered in a thread; one that is under way goes on when he who waits for it leaves."""
         job = self._jobs.get(inode)
         if job is None:
@@ -207,6 +211,7 @@ class Renderings:
         await job.done.wait()
         if job.failure is not None:
             raise job.failure.error()
+        return job.rendering
 
     async def _run_job(self, inode: int, node: Node, view: View, job: _Job, anew: bool) -> None:
         began = trio.current_time()
@@ -228,6 +233,8 @@ class Renderings:
         content = rendering.content
         took_s = trio.current_time() - began
         small = content if len(data) <= (_MAX_KEPT // 2 if took_s >= _COSTLY_S else _SMALL) else None
+        if small is None and took_s >= _COSTLY_S and len(data) <= _LARGE:
+            self._large = content
         self._known[inode] = _Known(rendering.key, len(data), rendering.mtime, ref(content), small, began, took_s, anew)
         self._kept += len(data) if small else 0
         for other in tuple(self._known) if self._kept > _MAX_KEPT else ():
@@ -242,6 +249,17 @@ class Renderings:
         return rendering
 
 
+class _Wait:
+    """Those who wait for one file."""
+
+    __slots__ = ("lock", "newest", "openers")
+
+    def __init__(self) -> None:
+        self.lock = trio.Lock()
+        self.openers = 0
+        self.newest: Rendering | None = None  # keeps the content alive for those who wait
+
+
 class _Job:
     """A rendering in a thread."""
 
@@ -250,7 +268,7 @@ class _Job:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.failure: Failure | None = None
-        self.rendering: Rendering | None = None  # keeps the content alive for those who wait
+        self.rendering: Rendering | None = None
 
 
 def is_heavy(node: Node, view: View) -> bool:

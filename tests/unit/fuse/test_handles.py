@@ -75,3 +75,33 @@ def test_another_rendering_takes_the_place_of_the_first() -> None:
     assert (handle.key, handle.mtime, len(handle.data), held._bytes) == ("key", 5.0, 10, 10)
     held.pop(number)
     assert held._bytes == 0
+
+
+def test_a_large_rendering_takes_the_place_of_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who reads a large file again and again holds it once."""
+    monkeypatch.setattr(handles, "_MAX_BYTES", 100)
+    monkeypatch.setattr(handles, "_MAX_BYTES_OF_ALL", 100)
+    held = Handles()
+    handle = opened(USER, Content(bytes(90)))
+    number = held.add(handle)
+    for size in (90, 500, 80):
+        held.show(handle, Rendering("key", 5.0, Content(bytes(size))))
+        assert len(handle.data) == size
+    held.add(opened(USER, Content(bytes(15))))
+    with pytest.raises(TooManyOpen):
+        held.show(handle, Rendering("key", 6.0, Content(bytes(90))))
+    assert handle.data == b""  # what came before is not true any more
+    held.pop(number)
+    assert held._bytes == 15
+
+
+def test_nothing_is_kept_of_a_user_who_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handles, "_MAX_BYTES_OF_ALL", 100)
+    held = Handles()
+    number = held.add(opened(USER, Content(bytes(90))))
+    for uid in range(2000, 3000):
+        with pytest.raises(TooManyOpen):
+            held.add(opened(uid, Content(bytes(90))))
+    held.pop(number)
+    assert not held._held
+    assert held._bytes == 0

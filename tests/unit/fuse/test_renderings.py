@@ -178,3 +178,65 @@ async def test_what_is_kept_is_bounded(view: View) -> None:
         gc.collect()
         made.forget(1000)
         assert made.last(1000) is None
+
+
+@pytest.mark.parametrize("size", [10, 5 << 20, 30 << 20])
+async def test_of_any_size_it_is_rendered_once_for_all_who_wait(view: View, size: int) -> None:
+    file = File(view, depends=("osdmap",))
+    record = replace(view.snapshot.maps["osdmap"], blob=bytes(renderings._THREAD_BYTES + 1))
+    file.view = replace(view, snapshot=replace(view.snapshot, maps={"osdmap": record}))
+    file.size = size
+    sizes: list[int] = []
+
+    async def open_it(made: Renderings) -> None:
+        sizes.append((await made.of(5, file.node, anew=True)).size)
+
+    async with running(file, patience_s=10) as made:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(open_it, made)
+        assert made._waits == {}
+    assert sizes == [1 + size] * 20
+    assert file.rendered == 1
+
+
+async def test_what_takes_longer_than_an_open_waits_is_there_for_the_next(view: View) -> None:
+    """Also where it is large: else nobody would ever see it."""
+    file = File(view, depends=("osdmap",))
+    record = replace(view.snapshot.maps["osdmap"], blob=bytes(renderings._THREAD_BYTES + 1))
+    file.view = replace(view, snapshot=replace(view.snapshot, maps={"osdmap": record}))
+    file.size = renderings._LARGE - 10
+    file.before = lambda: time.sleep(0.3)
+    async with running(file, patience_s=0.1) as made:
+        with pytest.raises(RequestTimeout):
+            await made.of(5, file.node, anew=True)
+        with trio.fail_after(10):
+            while made.last(5) is None:  # noqa: ASYNC110 (a thread tells nobody that it has ended)
+                await trio.sleep(0.01)
+        assert (await made.of(5, file.node, anew=True)).content.data[:1] == b"1"
+        assert file.rendered == 1
+
+
+async def test_those_who_leave_leave_nothing_behind(view: View) -> None:
+    file = File(view, depends=("osdmap",))
+    record = replace(view.snapshot.maps["osdmap"], blob=bytes(renderings._THREAD_BYTES + 1))
+    file.view = replace(view, snapshot=replace(view.snapshot, maps={"osdmap": record}))
+    go = threading.Event()
+    file.before = lambda: (go.wait(10), None)[1]
+    slots = WaitSlots(3)
+
+    async def open_it(made: Renderings) -> None:
+        await made.of(5, file.node, anew=True)
+
+    async with running(file, slots, patience_s=10) as made:
+        with trio.move_on_after(0.05):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(open_it, made)
+                await trio.testing.wait_all_tasks_blocked()
+                with pytest.raises(RequestTimeout):
+                    await open_it(made)  # there is no place to wait
+                await trio.sleep_forever()
+        go.set()
+        assert (slots.waiting, made._waits) == (0, {})
+        await open_it(made)
