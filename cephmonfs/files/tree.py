@@ -223,7 +223,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _value("session/global_id", values.global_id, "our number in the cluster", "session"),
     _value("session/since", values.since, "when the session opened, seconds since 1970", "session"),
     _value("session/last_contact", values.last_contact, "when a monitor last sent anything", "contact"),
-    _value("session/fresh", values.fresh, "1 while a monitor was heard within stale_after, else 0", "contact"),
+    _value("session/fresh", values.fresh, "1 while a quorum was heard within stale_after, else 0", "contact"),
     _value("session/sessions", values.sessions, "sessions opened so far", "session"),
     _value("session/failovers", values.failovers, "of these, with another monitor than before", "session"),
     _value("session/last_error", values.last_error, "the last failure in words", "session"),

@@ -42,11 +42,11 @@ _AFTER = """
 
 ## Load on the monitors
 
-What was measured stands above, under *an idle mount, and one without monitors*. An idle mount sends one keepalive in
-20 s; maps come when they change. Without any monitor the pauses between rounds grow, longer while nobody asks, and are
-spread by chance. Refused, it tries once in 15 to 30 s. A session costs a monitor one cephx handshake and five
-subscriptions, which resume where they were; hedging opens no more than two sessions beside the present one, and never
-without a reason.
+What was measured stands above, under *an idle mount, and one without monitors*. The figures are of a mount that asked
+nothing while idle; now it asks for health and quorum each `refresh` (10 s), behind one get_version. Maps come when they
+change. Without any monitor the pauses between rounds grow, longer while nobody asks, and are spread by chance. Refused,
+it tries once in 15 to 30 s. A session costs a monitor one cephx handshake and five subscriptions, each of which brings
+a whole map; hedging opens no more than two sessions beside the present one, and never without a reason.
 """
 
 
