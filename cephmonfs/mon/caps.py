@@ -102,11 +102,9 @@ class Caps:
 
     def next_timeout(self) -> float:
         """Return when the answered probe tells something; inf when nothing waits for that."""
-        return self.weighed_at() if self._maps.any_awaited() or self._statfs_unanswered() else math.inf
-
-    def weighed_at(self) -> float:
-        """Return when the answered probe tells something about what is unanswered then; inf without one."""
-        return math.inf if self.probe is None else self.probe.answered + _GRACE_S
+        if self.probe is None or not (self._maps.any_awaited() or self._statfs_unanswered()):
+            return math.inf
+        return self.probe.answered + _GRACE_S
 
     def _statfs_unanswered(self) -> bool:
         return any(r.kind is Kind.STATFS and r.sent for r in self._requests.pending())

@@ -6,6 +6,7 @@ session has several connections at once and chooses one as its current one.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -130,7 +131,7 @@ class MonConnection:
         self.proofs_sent = 0  # each is answered with something sealed with our key
         self.messages: deque[Message | Happened] = deque()
         self.prior = prior  # what we claim our old global_id with
-        self.renew_subs_at: float | None = None  # a monitor of before MON_STATEFUL_SUB forgets subscriptions
+        self.renew_subs_at = math.inf  # a monitor of before MON_STATEFUL_SUB forgets subscriptions
         self._identity = identity
         self._random = random
         self._offer = offer

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cephmonfs.mon.connection import MonConnection
     from cephmonfs.mon.hunt import Hunt
     from cephmonfs.mon.report import Report
-    from cephmonfs.mon.requests import ConnectionId, Kind, Requests
+    from cephmonfs.mon.requests import ConnectionId, Requests
     from cephmonfs.mon.snapshot import Stamp
 
 HEDGE_EVERY_S: Final = 0.3
@@ -174,38 +174,23 @@ class Connections:
     def late_at(self) -> float:
         """Return when the current monitor is late with something, if it stays silent; inf if it owes nothing."""
         conn = self.current
-        if conn is None or (self._requests.empty and conn.keepalive_sent is None):
+        if conn is None:
             return math.inf
-        due = self._request_late(conn)
+        due = self._requests.late_at(conn.id, self._late_after_s)
         if conn.keepalive_sent is not None:
             due = min(due, conn.keepalive_sent + self._hedge_every_s)
         return due
 
-    def _request_late(self, conn: MonConnection) -> float:
-        """When this connection is late with a request, if it stays silent; inf if it owes none."""
-        late = math.inf
-        for request in self._requests.pending():
-            sent = request.sent.get(conn.id)
-            if sent is None or request.optional:
-                continue
-            due = sent + self._late_after_s[request.kind]
-            if due < late:
-                late = due
-        return late
-
-    def late_when_asked(self, kind: Kind, now: float) -> float:
-        """Return when a monitor that is asked now is late with the answer."""
-        return now + self._late_after_s[kind]
-
     # ---- timers
 
-    def next_timeout(self, now: float) -> float:
+    def next_timeout(self, now: float, late_at: float) -> float:
         """Return when a connection is due for `check`, or another one is wanted; inf for never."""
         current = self.current
-        late = self.late_at()
-        first = late
-        if current is None or late <= now:
-            first = max(self._next_hedge, self._hunt.next_time()) if len(self.by_id) < self._limit() else math.inf
+        if current is not None and late_at > now and len(self.by_id) == 1:
+            ping = self._ping_at(current)
+            return ping if ping < late_at else late_at
+        has_room = len(self.by_id) < self._limit()
+        first = max(self._next_hedge, self._hunt.next_time()) if has_room else math.inf
         for conn in self.by_id.values():
             due = self._check_at(conn)
             if due < first:
@@ -217,8 +202,15 @@ class Connections:
             return conn.opened + _HANDSHAKE_S
         if conn is not self.current:
             return conn.ready_at + self._hedge_life()
-        ping = conn.last_received + _PING_S if conn.keepalive_sent is None else conn.keepalive_sent + _SILENT_S
-        return min(ping, self._request_late(conn) + _HEDGE_LIFE_S)
+        return min(self._ping_at(conn), self._owes_until(conn))
+
+    def _ping_at(self, conn: MonConnection) -> float:
+        """Return when an idle connection is asked for a sign of life, or given up because none came."""
+        return conn.last_received + _PING_S if conn.keepalive_sent is None else conn.keepalive_sent + _SILENT_S
+
+    def _owes_until(self, conn: MonConnection) -> float:
+        """Return when a connection is given up because it does not answer a request."""
+        return self._requests.late_at(conn.id, self._late_after_s) + _HEDGE_LIFE_S
 
     def _hedge_life(self) -> float:
         return min(_HEDGE_FIRST_LIFE_S * 2.0**self._mute_hedges, _HEDGE_LIFE_S)
@@ -233,7 +225,7 @@ class Connections:
             life = self._hedge_life()
             self._mute_hedges += 1
             return ProtocolError(f"answers nothing for {life:g} s")
-        if now.mono >= self._request_late(conn) + _HEDGE_LIFE_S:
+        if now.mono >= self._owes_until(conn):
             return ProtocolError(f"answers nothing for {_HEDGE_LIFE_S:g} s")
         if conn.keepalive_sent is not None:
             return ProtocolError(f"silent for {_SILENT_S:g} s")

@@ -79,11 +79,11 @@ class Report:
 
     def blames(self, cause: Cause) -> bool:
         """Whether this cause lasts."""
-        return cause in self._causes
+        return bool(self._causes) and cause in self._causes
 
     def over(self, cause: Cause) -> None:
         """The cause is over."""
-        if self._causes.pop(cause, ""):
+        if self._causes and self._causes.pop(cause, ""):
             self._changed.add("session")
 
     def tell_problem(self, sentence: str) -> None:

@@ -8,7 +8,7 @@ waited for the last one, or when the driver says that no other caller comes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -61,16 +61,23 @@ class Requests:
         self._last_waiter = 0
         self._statfs: Request | None = None  # on the wire, or first in line while there is no session
         self._statfs_next: dict[WaiterId, float] = {}
+        self.first_until = math.inf  # when the first caller of statfs waits no longer, or an earlier moment
         self._statfs_expected = 0  # callers that the next may have, judging by those of the last
 
     def pending(self) -> tuple[Request, ...]:
         """Everything unanswered, oldest first."""
         return tuple(self._pending.values())
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is unanswered."""
-        return not self._pending
+    def late_at(self, conn_id: ConnectionId, late_after_s: Mapping[Kind, float]) -> float:
+        """Return when this connection is late with a request, if it stays silent; inf if it owes none."""
+        late = math.inf
+        for request in self._pending.values():
+            sent = request.sent.get(conn_id)
+            if sent is not None and not request.optional:
+                due = sent + late_after_s[request.kind]
+                if due < late:
+                    late = due
+        return late
 
     @property
     def awaited(self) -> bool:
@@ -105,6 +112,8 @@ class Requests:
     ) -> tuple[WaiterId, Request | None]:
         """Enter a caller of statfs; returns the request to send now, None if the caller waits for the next."""
         self._last_waiter = waiter = self._last_waiter + 1
+        if until < self.first_until:
+            self.first_until = until
         current = self._statfs
         if current is not None and not current.sends:
             current.waiters[waiter] = until
@@ -137,6 +146,7 @@ class Requests:
         if request is self._statfs:
             self._statfs = None
             self._statfs_expected = len(request.waiters) + len(self._statfs_next)
+            self.first_until = min(self._statfs_next.values()) if self._statfs_next else math.inf
 
     @property
     def statfs_gathering(self) -> int:
@@ -165,20 +175,20 @@ class Requests:
                     del self._pending[request.tid]
                 return
 
-    def waits_until(self) -> float:
-        """When the first caller of statfs waits no longer; inf if none waits, or all as long as it takes."""
-        until = min(self._statfs_next.values(), default=math.inf)
-        return until if self._statfs is None else min(until, min(self._statfs.waiters.values(), default=math.inf))
-
     def take_expired(self, now: float) -> tuple[WaiterId, ...]:
         """Take out the callers of statfs whose time has come; the question stays out."""
-        expired: tuple[WaiterId, ...] = ()
+        if now < self.first_until:
+            return ()
+        expired: list[WaiterId] = []
+        first = math.inf
         for waiters in (self._statfs.waiters if self._statfs is not None else {}, self._statfs_next):
             gone = [waiter for waiter, until in waiters.items() if until <= now]
             for waiter in gone:
                 del waiters[waiter]
-            expired += tuple(gone)
-        return expired
+            expired += gone
+            first = min(first, min(waiters.values(), default=math.inf))
+        self.first_until = first
+        return tuple(expired)
 
     def fail_statfs(self) -> tuple[WaiterId, ...]:
         """Take out every caller of statfs: it cannot be answered."""
@@ -188,6 +198,7 @@ class Requests:
             self._statfs = None
         waiters += tuple(self._statfs_next)
         self._statfs_next = {}
+        self.first_until = math.inf
         return waiters
 
     def statfs_open_since(self) -> float | None:

@@ -33,10 +33,10 @@ from typing import Final
 from uuid import UUID
 
 from cephmonfs.auth.envelope import RandomBytes
-from cephmonfs.errors import CephMonFSError, ProtocolError, RequestTimeout
+from cephmonfs.errors import CephMonFSError, ProtocolError
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message
-from cephmonfs.messages.registry import FromMonitor, ToMonitor, from_monitor
+from cephmonfs.messages.registry import FromMonitor, from_monitor
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.mon.candidates import Candidates
 from cephmonfs.mon.caps import FIRST_PROBE, SECOND_PROBE, Caps
@@ -51,19 +51,17 @@ from cephmonfs.mon.quorum import Quorum
 from cephmonfs.mon.report import Report
 from cephmonfs.mon.requests import ConnectionId, Kind, Request, Requests, WaiterId
 from cephmonfs.mon.sending import Sender
-from cephmonfs.mon.snapshot import Snapshot, Stamp, State
-from cephmonfs.mon.statfs import HeldStatfs
+from cephmonfs.mon.snapshot import Snapshot, Stamp
+from cephmonfs.mon.statfs import StatfsCalls
 from cephmonfs.mon.status import SessionStatus
 from cephmonfs.mon.target import Target
 from cephmonfs.mon.tickets import Tickets
-from cephmonfs.mon.timer import Timer
 from cephmonfs.mon.versions import Versions
 from cephmonfs.wire.cursor import Cursor
 
 # all that a driver needs
 __all__ = ["Answered", "Changed", "Close", "Connect", "Decode", "Failed", "MonSession", "SessionConfig", "SessionEvent"]
 
-_GATHER_S: Final = 0.005  # longest that a shared statfs waits for more callers
 _ASKED_WITHIN_S: Final = 15.0  # a caller asked so recently that pauses of the hunt stay short
 _SUBS_RENEW_MIN_S: Final = 1.0
 
@@ -98,7 +96,6 @@ class MonSession:
         self._versions = Versions()
         self._target = Target(config.fs, config.pool)
         self._maps = Maps(config.fsid, self._target, self._report, self._versions)
-        self._statfs = HeldStatfs(self._report, self._versions)
         self._caps = Caps(config.identity.entity, self._maps, self._requests)
         self._quorum = Quorum(self._requests)
         self._status = SessionStatus(self._connections, self._hunt, self._report)
@@ -106,12 +103,22 @@ class MonSession:
         self._commands = Commands(
             self._connections, self._requests, self._quorum, self._caps, self._sender, self._report, self._events
         )
+        self._statfs = StatfsCalls(
+            config.identity.entity,
+            self._requests,
+            self._sender,
+            self._maps,
+            self._target,
+            self._caps,
+            self._versions,
+            self._report,
+            self._events,
+        )
         self._candidates = Candidates(self._hunt, config.identity.addr_type, self._report)
         self._decoding = Decoding()
-        self._gathered_by = 0.0
         self._last_asked = now.mono
         self._closed = False
-        self._timer = Timer(self._next_timeout)
+        self._next_timeout = math.inf
 
     def _chance(self) -> float:
         return Cursor(self._random(4)).u32() / 2**32
@@ -119,29 +126,26 @@ class MonSession:
     # ---- in: from the driver
 
     def _at(self, now: Stamp) -> None:
-        """Note the time of an input."""
+        """An input comes in at this moment.  Every one ends in `_settle`."""
         self._now = self._report.now = now
-        self._timer.is_known = False
 
     def set_candidates(self, candidates: Iterable[Candidate], now: Stamp) -> None:
         """Give the configured monitors, resolved anew as often as the driver likes."""
         self._at(now)
         self._candidates.configured = tuple(candidates)
         self._refresh_candidates()
-        self._drive()
+        self._settle()
 
     def connected(self, conn_id: ConnectionId, now: Stamp) -> None:
         """TCP is up."""
         self._at(now)
         conn = self._connections.by_id.get(conn_id)
-        if conn is None:
-            return
-        try:
-            conn.connected(now.mono)
-        except CephMonFSError as exc:
-            self._drop(conn, exc)
-        self._status.update(self._now.mono)
-        self._drive()
+        if conn is not None:
+            try:
+                conn.connected(now.mono)
+            except CephMonFSError as exc:
+                self._drop(conn, exc)
+        self._settle()
 
     def connect_failed(self, conn_id: ConnectionId, reason: str, now: Stamp) -> None:
         """TCP did not come up."""
@@ -153,16 +157,14 @@ class MonSession:
         conn = self._connections.by_id.get(conn_id)
         if conn is not None:
             self._drop(conn, ProtocolError(conn.why_closed(reason)))
-        self._drive()
+        self._settle()
 
     def receive_data(self, conn_id: ConnectionId, data: bytes | bytearray | memoryview, now: Stamp) -> None:
         """Take bytes of one connection.  An error in them ends that connection only."""
-        self._now = self._report.now = now
+        self._at(now)
         conn = self._connections.by_id.get(conn_id)
         if conn is None:
             return
-        if conn.phase is not Phase.OPEN:
-            self._timer.is_known = False
         self._report.counters["bytes_in"] += len(data)
         self._status.last_contact = now
         try:
@@ -171,10 +173,7 @@ class MonSession:
                 self._on_connection(conn, conn.messages.popleft())
         except CephMonFSError as exc:
             self._drop(conn, exc)
-        if self._timer.is_known and self._status.state is State.OPEN and len(self._connections.by_id) == 1:
-            return  # only an answer came, and nothing else was due
-        self._status.update(self._now.mono)
-        self._drive()
+        self._settle()
 
     def decoded(self, now: Stamp) -> None:
         """The job of the last Decode has run."""
@@ -188,7 +187,7 @@ class MonSession:
             except CephMonFSError as exc:
                 self._drop(conn, exc)
         self._decode_next()
-        self._drive()
+        self._settle()
 
     def handle_timeout(self, now: Stamp) -> None:
         """Do what is due."""
@@ -197,15 +196,12 @@ class MonSession:
             reason = self._connections.check(conn, now)
             if reason is not None:
                 self._drop(conn, reason)
-        if expired := self._requests.take_expired(now.mono):
-            self._events.append(Failed(expired, RequestTimeout("no answer in time")))
-        if self._requests.statfs_gathering and now.mono >= self._gathered_by:
-            self.statfs_gathered(now)
+        self._statfs.handle_timeout()
         self._judge_caps()
         self._commands.judge_quorum()
         self._renew()
         self._renew_subs()
-        self._drive()
+        self._settle()
 
     def shut_down(self, now: Stamp) -> None:
         """End the session: close every connection, fail every waiter."""
@@ -213,6 +209,7 @@ class MonSession:
         self._closed = True
         for conn in tuple(self._connections.by_id.values()):
             self._connections.close(conn)
+        self._settle()
 
     # ---- in: requests
 
@@ -222,21 +219,12 @@ class MonSession:
         At `until` (monotonic) the caller is told RequestTimeout; the question stays out, and its late answer still
         freshens the numbers.
         """
-        self._now = self._report.now = now
+        self._at(now)
         self._asked()
-        problem = self._statfs_problem()
-        if problem is not None:
-            waiter = self._requests.waiter()
-            self._events.append(Failed((waiter,), problem))
-            return waiter
-        waiter, request = self._requests.join_statfs(self._make_statfs, now.mono, until)
-        if request is not None:
-            self._sender.everywhere(request, now)
-            self._timer.sooner(self._connections.late_when_asked(request.kind, now.mono))
-            self._timer.sooner(self._caps.weighed_at())
-        elif self._requests.statfs_gathering:
-            self._timer.sooner(self._gathered_by)
-        self._timer.sooner(until)
+        if self._caps.statfs_denied:
+            self._try_caps_again()
+        waiter = self._statfs.request(until)
+        self._settle()
         return waiter
 
     def request_command(self, command: Mapping[str, object], now: Stamp) -> WaiterId:
@@ -247,6 +235,7 @@ class MonSession:
         request = self._requests.add(Kind.COMMAND, lambda fsid: mon.MMonCommand.of(fsid, command), now.mono)
         request.waiters[waiter] = math.inf
         self._commands.send()
+        self._settle()
         return waiter
 
     def statfs_open_since(self) -> float | None:
@@ -261,21 +250,25 @@ class MonSession:
     def statfs_gathered(self, now: Stamp) -> None:
         """No other caller is about to ask: send the statfs.  Without this call it leaves 5 ms later."""
         self._at(now)
-        request = self._requests.next_statfs(self._make_statfs, now.mono)
-        if request is not None:
-            self._sender.everywhere(request, now)
+        self._statfs.gathered()
+        self._settle()
 
     def give_up(self, waiter: WaiterId) -> None:
         """The waiter left."""
         self._requests.give_up(waiter)
         self._quorum.forget_unwanted()
+        self._settle()
 
     def _asked(self) -> None:
         self._last_asked = self._now.mono
         if self._connections.current is None:
-            self._timer.is_known = False
             self._hunt.asked(self._now.mono)
-            self._drive()
+
+    def _try_caps_again(self) -> None:
+        """A caller asks, and the refusal is old: begin a new session."""
+        conn = self._connections.current
+        if conn is not None and self._caps.try_again(self._now.mono):
+            self._connections.close(conn)
 
     # ---- out
 
@@ -297,39 +290,41 @@ class MonSession:
 
     def next_timeout(self) -> float | None:
         """Return when (monotonic) `handle_timeout` wants to be called, None for never."""
-        return self._timer.at()
+        return self._next_timeout if self._next_timeout < math.inf else None
 
-    def _next_timeout(self) -> float:
+    # ---- after each input
+
+    def _settle(self) -> None:
+        """Make connections, state and the next timeout agree with what has come in."""
         if self._closed:
-            return math.inf
-        conn = self._connections.current
-        due = min(self._connections.next_timeout(self._now.mono), self._requests.waits_until())
-        if self._requests.statfs_gathering:
-            due = min(due, self._gathered_by)
-        if conn is not None:
-            due = min(due, self._versions.next_timeout())
-            if self._caps.probe is not None:
-                due = min(due, self._caps.next_timeout())
-            if self._tickets.renew_after is not None:
-                due = min(due, self._tickets.renew_after)
-            if conn.renew_subs_at is not None:
-                due = min(due, conn.renew_subs_at)
-        return due
-
-    # ---- connections
-
-    def _drive(self) -> None:
-        """Open the connections that are wanted now."""
-        if self._closed:
+            self._next_timeout = math.inf
             return
         now = self._now.mono
         connections = self._connections
-        if connections.current is not None and connections.late_at() > now:
+        current = connections.current
+        late_at = connections.late_at()
+        is_late = late_at <= now
+        if current is not None and not is_late:
             connections.only_current()
-            return
-        self._timer.is_known = False
-        if not connections.may_open(now):
-            return
+        elif connections.may_open(now):
+            self._open_another(now)
+        self._status.update(is_late)
+        due = min(connections.next_timeout(now, late_at), self._statfs.next_timeout())
+        if current is not None:
+            due = min(
+                due,
+                current.renew_subs_at,
+                self._tickets.renew_after,
+                self._caps.next_timeout(),
+                self._versions.next_timeout(),
+            )
+        self._next_timeout = due
+
+    # ---- connections
+
+    def _open_another(self, now: float) -> None:
+        """Connect to one more monitor, if one may be tried now."""
+        connections = self._connections
         asked = now - self._last_asked < _ASKED_WITHIN_S or self._requests.awaited
         candidate = self._hunt.pick(now, connections.addrs(), asked=asked)
         if candidate is None:
@@ -345,13 +340,11 @@ class MonSession:
             ciphers=self._maps.monmap.auth_ciphers.allowed if self._maps.monmap is not None else (),
         )
         connections.add(conn, now, after_loss=connections.current is None and self._status.sessions > 0)
-        self._status.update(self._now.mono)
 
     def _drop(self, conn: MonConnection, reason: CephMonFSError) -> None:
         """A connection failed: remember why, close it, hunt on."""
         if conn.id not in self._connections.by_id:
             return
-        self._timer.is_known = False
         was_current = conn is self._connections.current
         sentence = self._connections.drop(conn, reason, self._now.mono)
         self._tickets.connection_failed(conn, reason)
@@ -362,7 +355,6 @@ class MonSession:
                 self._promote(successor)
         elif self._connections.current is not None:
             self._tell_if_unlisted(conn)
-        self._status.update(self._now.mono)
 
     def _tell_if_unlisted(self, conn: MonConnection) -> None:
         """A failed connect to an address outside the monmap means that the configured list is out of date."""
@@ -374,7 +366,6 @@ class MonSession:
         """Make this connection the session's."""
         if conn is self._connections.current:
             return
-        self._timer.is_known = False
         self._connections.current = conn
         self._status.opened(conn, self._now)
         self._hunt.succeeded(conn.candidate.addr)
@@ -384,7 +375,6 @@ class MonSession:
         self._caps.session_began()
         self._commands.ask_probe(conn, FIRST_PROBE)
         self._candidates.warn(self._maps.monmap)
-        self._status.update(self._now.mono)
 
     # ---- what connections tell
 
@@ -397,17 +387,20 @@ class MonSession:
             elif isinstance(payload, mon.MStatfsReply):
                 self._on_statfs(conn, item.tid, payload)
             else:
-                self._timer.is_known = False
                 self._on_payload(conn, item, payload)
         elif item is Happened.READY:
-            self._timer.is_known = False
             self._on_ready(conn)
         elif item is Happened.ALIVE:
-            self._timer.is_known = False
             self._status.alive(conn, self._now)
 
+    def _on_statfs(self, conn: MonConnection, tid: int, payload: mon.MStatfsReply) -> None:
+        request = self._statfs.on_reply(conn, tid, payload)
+        if request is not None:
+            self._commands.proven(request, conn)
+            if conn is not self._connections.current:
+                self._answered_by(conn, request)
+
     def _on_ready(self, conn: MonConnection) -> None:
-        self._status.update(self._now.mono)
         conn.monmap_due = self._now.mono
         self._sender.subscribe(self._maps.connection_began(), (conn,))
         if self._maps.monmap is not None:
@@ -420,7 +413,7 @@ class MonSession:
         if self._connections.current is None:
             self._promote(conn)
         if self._caps.statfs_denied:
-            self._requests.ask_statfs(self._make_statfs, self._now.mono)
+            self._statfs.ask_on_nobodys_behalf()
         self._sender.everything(conn, self._now)
         self._commands.send()
 
@@ -459,7 +452,7 @@ class MonSession:
 
     def _take_map(self, conn: MonConnection, payload: MapPayload, outcomes: Outcomes) -> None:
         self._sender.subscribe(self._maps.on_map(conn, payload, self._now, outcomes), (conn,))
-        self._settle_statfs()
+        self._statfs.maps_changed()
 
     def _on_monmap(self, conn: MonConnection, payload: mon.MMonMap) -> None:
         monmap = self._maps.on_monmap(payload, self._now)
@@ -496,8 +489,8 @@ class MonSession:
         if conn is None:
             return
         self._sender.subscribe(self._maps.ask_again(self._now.mono), (conn,))
-        if conn.renew_subs_at is not None and self._now.mono >= conn.renew_subs_at:
-            conn.renew_subs_at = None  # until the next acknowledgement
+        if self._now.mono >= conn.renew_subs_at:
+            conn.renew_subs_at = math.inf  # until the next acknowledgement
             self._report.counters["subs_renewed"] += 1
             self._sender.subscribe(self._maps.renewed(), (conn,))
 
@@ -512,51 +505,6 @@ class MonSession:
             self._connections.leave(old)
         self._promote(conn)
 
-    # ---- statfs
-
-    def _statfs_problem(self) -> CephMonFSError | None:
-        """Why a statfs cannot be asked at all, None if it can."""
-        if self._caps.statfs_denied:
-            self._try_caps_again()
-            return self._caps.denial()
-        return self._target.problem(self._maps.denied, self._maps.unread, self._config.identity.entity)
-
-    def _settle_statfs(self) -> None:
-        """A map came, or will not come: send the statfs that waited for it, or fail it."""
-        # after a refusal for caps each new session asks on nobody's behalf
-        problem = None if self._caps.statfs_denied else self._statfs_problem()
-        self._report.tell_problem(str(problem or ""))
-        if problem is not None:
-            self._statfs.record = None
-            if waiters := self._requests.fail_statfs():
-                self._events.append(Failed(waiters, problem))
-            return
-        for request in self._requests.pending():
-            if request.kind is Kind.STATFS:
-                self._sender.everywhere(request, self._now)
-
-    def _make_statfs(self, fsid: bytes) -> ToMonitor:
-        return mon.MStatfs(fsid, self._target.pool_id())
-
-    def _on_statfs(self, conn: MonConnection, tid: int, payload: mon.MStatfsReply) -> None:
-        request = self._requests.answered(tid, Kind.STATFS, conn.id)
-        if request is None:
-            self._report.counters["replies_unasked"] += 1
-            return
-        self._maps.check_fsid_bytes(payload.fsid)
-        self._report.counters["statfs"] += 1
-        self._caps.statfs_answered()
-        self._commands.proven(request, conn)
-        if conn is not self._connections.current:
-            self._answered_by(conn, request)
-        record = self._statfs.take(payload, self._target.pool_id(), request.asked or self._now, self._now)
-        if request.waiters:
-            self._events.append(Answered(tuple(request.waiters), record))
-        self._report.changed("statfs")
-        self._gathered_by = self._now.mono + _GATHER_S
-        if self._requests.statfs_gathering:
-            self._timer.sooner(self._gathered_by)
-
     # ---- caps
 
     def _judge_caps(self) -> None:
@@ -567,28 +515,12 @@ class MonSession:
         probe = self._caps.take_probe(self._now.mono)
         if probe is not None and probe.conn_id == conn.id:
             self._maps.deny_awaited(self._config.identity.entity)
-            self._settle_statfs()
+            self._statfs.maps_changed()
             if self._caps.deny_statfs(probe, self._now.mono):
-                self._fail_denied_statfs()
+                self._statfs.deny()
+                self._quorum.statfs_denied()
         if self._caps.in_doubt(self._now.mono):
             self._commands.ask_probe(conn, SECOND_PROBE)
-
-    def _fail_denied_statfs(self) -> None:
-        """From now on a statfs fails at once.  Each new session asks again by itself."""
-        error = self._caps.denial()
-        self._report.error(str(error))
-        if waiters := self._requests.fail_statfs():
-            self._events.append(Failed(waiters, error))
-        self._quorum.statfs_denied()
-        self._status.update(self._now.mono)  # nobody is late any more
-
-    def _try_caps_again(self) -> None:
-        """A caller asks, and the refusal is old: begin a new session."""
-        conn = self._connections.current
-        if conn is not None and self._caps.try_again(self._now.mono):
-            self._connections.close(conn)
-            self._status.update(self._now.mono)
-            self._drive()
 
     # ---- tickets
 
@@ -627,7 +559,7 @@ class MonSession:
             fscid=self._target.fscid,
             fs_missing=self._target.fs_missing,
             mons=self._status.mons(self._maps.monmap),
-            statfs=self._statfs.record_of(self._target.pool_id()),
+            statfs=self._statfs.record(),
             tickets=self._tickets.views(),
             requests=self._connections.request_views(now.mono),
             counters=dict(self._report.counters),

@@ -54,12 +54,11 @@ class SessionStatus:
         """The session ended."""
         self._report.history.append(SessionChange(now, State.HUNTING, self.mon, reason))
 
-    def update(self, now: float) -> None:
-        """Set `state` as the connections are."""
+    def update(self, is_late: bool) -> None:
+        """Set `state` as the connections are; `is_late`: the current monitor owes an answer for too long."""
         connections = self._connections
         if connections.current is not None:
-            is_late = connections.late_at() <= now or self._report.blames(Cause.NO_QUORUM)
-            state = State.HUNTING if is_late else State.OPEN
+            state = State.HUNTING if is_late or self._report.blames(Cause.NO_QUORUM) else State.OPEN
         elif self._hunt.refused and not any(conn.phase is Phase.MAPS for conn in connections.by_id.values()):
             state = State.REFUSED
         elif self.sessions:

@@ -79,6 +79,8 @@ class Target:
 
     def problem(self, denied: Collection[str], unread: Collection[str], entity: object) -> CephMonFSError | None:
         """Return why nothing can be asked at all, None if it can.  `unread`: maps that we have and cannot read."""
+        if self.pool is None and self.fs is None:
+            return None
         if self.pool is not None and self._pools is None and "osdmap" in unread:
             return NoData(f"the osdmap that names pools cannot be read, so that pool {self.pool} is not known")
         if self.fs is not None and self._filesystems is None and "fsmap" in unread:

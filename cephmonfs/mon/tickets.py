@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.auth.credentials import AuthMethod, Credentials
@@ -27,7 +28,7 @@ class Tickets:
     def __init__(self, report: Report) -> None:
         self._report = report
         self.credentials: Credentials | None = None
-        self.renew_after: float | None = None  # monotonic
+        self.renew_after = math.inf  # monotonic
         self._got: Stamp | None = None
         self._doubts = 0
         self._renewing: ConnectionId | None = None
@@ -37,7 +38,7 @@ class Tickets:
         self.credentials = credentials
         self._got = now
         validity = credentials.shortest_validity_s()
-        self.renew_after = None if validity is None else now.mono + validity * _RENEW_AT
+        self.renew_after = math.inf if validity is None else now.mono + validity * _RENEW_AT
         self._doubts = 0
 
     def doubt(self, shown: Credentials, reason: CephMonFSError) -> bool:
@@ -68,7 +69,7 @@ class Tickets:
 
     def renewal(self, conn: MonConnection, epoch: int, now: float) -> MAuth | None:
         """Return what asks for fresh tickets if they are due; after that they are due again only in a while."""
-        if self.renew_after is None or now < self.renew_after:
+        if now < self.renew_after:
             return None
         self.renew_after = now + _RENEW_AGAIN_S
         payload = conn.renewal(self.credentials) if self.credentials is not None else None

@@ -37,6 +37,8 @@ class Versions:
 
     def next_timeout(self) -> float:
         """Return when something is to be asked for again; inf for never."""
+        if not self._behind:
+            return math.inf
         due = (since for name, since in self._behind.items() if name not in self._asked)
         return min(due, default=math.inf) + BELIEVED_AFTER_S
 

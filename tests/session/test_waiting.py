@@ -54,17 +54,18 @@ def test_without_a_session_too() -> None:
     assert isinstance(world.answers[waiter], RequestTimeout)
 
 
-def test_many_statfs_are_no_reason_to_look_at_every_timer() -> None:
-    """Each question may make the next timeout earlier, and no answer makes it later until it has come."""
-    world = World().opened()
+def test_the_next_timeout_is_the_first_thing_that_is_due() -> None:
+    world = World(mons=1).opened()
     world.run(25.0)  # a keepalive later nothing is weighed any more
-    world.statfs()
-    due = world.session.next_timeout()
-    assert due is not None
     world.now += 0.1
-    assert world.answered(world.statfs(until=world.now + 1.0))
-    assert world.session.next_timeout() == due
-    world.run(1.0)
-    late = world.session.next_timeout()
-    assert late is not None
-    assert late > due + 1.0
+    world.set(Is.FROZEN, "a")
+    waiter = world.statfs(until=world.now + 0.2)
+    assert world.session.next_timeout() == world.now + 0.2
+    world.statfs(until=world.now + 0.1)
+    assert world.session.next_timeout() == world.now + 0.1
+    world.set(Is.UP, "a")
+    assert world.answered(waiter)
+    world.run(0.01)  # nobody asks the next statfs
+    after = world.session.next_timeout()
+    assert after is not None
+    assert after > 24.0 + 20.0  # nothing before the next keepalive

@@ -277,13 +277,14 @@ class World:
                 if data := conn.server.data_to_send():
                     moved = True
                     self.session.receive_data(link, data, self.stamp)
-        self._never_overslept()
+        self._is_settled()
 
-    def _never_overslept(self) -> None:
-        """What the session says of its next timeout may be too early, for it does not always look; never too late."""
-        said = self.session.next_timeout()
-        looked = self.session._next_timeout()
-        assert looked == math.inf or (said is not None and said <= looked), f"{said} is after {looked}"
+    def _is_settled(self) -> None:
+        """After each input everything is consistent: settling once more changes nothing."""
+        before = (self.session.next_timeout(), self.snap.state, tuple(self.conns))
+        self.session._settle()
+        assert (self.session.next_timeout(), self.snap.state, tuple(self.conns)) == before
+        assert self.session.next_event() is None
 
     def _connect(self, link: int, addr: EntityAddr) -> None:
         rank = next((r for r, own in enumerate(self.cluster.addrs) if own == addr), None)

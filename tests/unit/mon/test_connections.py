@@ -38,6 +38,9 @@ class Scene:
         self.connections.current = conn = self.add(now)
         return conn
 
+    def next_timeout(self, now: float) -> float:
+        return self.connections.next_timeout(now, self.connections.late_at())
+
     def late(self, now: float) -> bool:
         return self.connections.late_at() <= now
 
@@ -53,18 +56,18 @@ def test_links_follow_each_other_while_there_is_room() -> None:
     assert list(scene.events) == [Connect(1, first.candidate.addr)]
     assert not scene.connections.may_open(0.29)
     assert scene.connections.may_open(0.3)
-    assert scene.connections.next_timeout(0.1) == 0.3
+    assert scene.next_timeout(0.1) == 0.3
     scene.add(0.3, after_loss=True)
     assert scene.connections.may_open(0.41)  # sooner
     scene.add(0.41)
     assert not scene.connections.may_open(1000.0)
-    assert scene.connections.next_timeout(0.5) == 2.0  # what is open beside no session at all
+    assert scene.next_timeout(0.5) == 2.0  # what is open beside no session at all
     assert scene.connections.addrs() == {candidate(n).addr for n in (1, 2, 3)}
 
 
 def test_no_more_links_than_monitors() -> None:
     scene = Scene(mons=1)
-    assert Scene(mons=0).connections.next_timeout(0.0) == math.inf
+    assert Scene(mons=0).next_timeout(0.0) == math.inf
     scene.add()
     assert not scene.connections.may_open(5.0)
 
@@ -94,15 +97,15 @@ def test_late_is_who_owes_an_answer() -> None:
     assert scene.late(3.0)
     scene.ask(current, 2.0)
     scene.ask(current, 2.1)
-    assert scene.connections.next_timeout(2.1) == 2.3
+    assert scene.next_timeout(2.1) == 2.3
     assert scene.late(2.3)
-    assert scene.connections.next_timeout(2.3) == 0.3  # at once: time for another one
+    assert scene.next_timeout(2.3) == 0.3  # at once: time for another one
 
 
 def test_a_keepalive_is_owed_too() -> None:
     scene = Scene()
     current = scene.session()
-    assert scene.connections.next_timeout(0.0) == 20.0
+    assert scene.next_timeout(0.0) == 20.0
     assert scene.connections.check(current, at(19.0)) is None
     assert "keepalives" not in scene.report.counters
     assert scene.connections.check(current, at(20.0)) is None

@@ -35,13 +35,13 @@ def test_callers_join_only_a_request_that_has_not_left() -> None:
     assert maps is not None
     assert list(maps.waiters) == [late, later]
     assert requests.next_statfs(make, 0.3) is None
-    assert not requests.empty
+    assert requests.pending()
 
 
 def test_nobody_waiting_means_no_next_request() -> None:
     requests = Requests()
     assert requests.next_statfs(make, 0.0) is None
-    assert requests.empty
+    assert not requests.pending()
 
 
 def test_a_reply_of_another_kind_or_tid_or_monitor_is_not_ours() -> None:
@@ -96,7 +96,7 @@ def test_failing_statfs_takes_everybody_out() -> None:
     assert requests.statfs_sent_before(1.0)
     assert not requests.statfs_sent_before(0.5)
     assert requests.fail_statfs() == (first, second)
-    assert requests.empty
+    assert not requests.pending()
 
 
 def test_a_closed_link_has_nothing_out() -> None:
@@ -111,16 +111,16 @@ def test_a_closed_link_has_nothing_out() -> None:
 
 def test_whose_time_has_come_waits_no_longer_and_the_question_stays_out() -> None:
     requests = Requests()
-    assert requests.waits_until() == math.inf
+    assert requests.first_until == math.inf
     first, request = requests.join_statfs(make, 0.0, 1.0)
     assert request is not None
     sent(request)
     second, _ = requests.join_statfs(make, 0.1, 0.6)
     patient, _ = requests.join_statfs(make, 0.2)
-    assert requests.waits_until() == 0.6
+    assert requests.first_until == 0.6
     assert requests.take_expired(0.5) == ()
     assert requests.take_expired(0.6) == (second,)
-    assert requests.waits_until() == 1.0
+    assert requests.first_until == 1.0
     assert requests.take_expired(2.0) == (first,)
     assert requests.pending() == (request,)
     assert requests.fail_statfs() == (patient,)

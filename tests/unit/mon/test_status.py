@@ -27,7 +27,7 @@ class Scene:
         return conn
 
     def state(self, now: float = 0.0) -> State:
-        self.status.update(now)
+        self.status.update(self.connections.late_at() <= now)
         return self.status.state
 
 
