@@ -37,7 +37,7 @@ Result = StatfsRecord | CommandReply
 _READ_SIZE: Final = 256 * 1024
 _RESOLVE_EVERY_S: Final = 5.0  # at most so often while hunting
 _RESTART_AFTER_S: Final = 1.0
-_GATHER_ROUNDS: Final = 8  # about as long as it takes somebody who got an answer to ask again
+_GATHER_ROUNDS: Final = 8  # about the time from an answer to the same caller's next question
 _WAKE_AT_ONCE: Final = 32  # callers answered between two looks at other things; about 3 ms of work
 _BIND_ADDRESS_NO_PORT: Final = 24  # IP_BIND_ADDRESS_NO_PORT
 _MAX_BACKLOG: Final = 4 << 20  # bytes a monitor may leave unread; our requests have some hundreds
@@ -82,7 +82,7 @@ class MonClient:
         self._armed = -1.0
         self._gathering = False
         self._generation = 1
-        self._watchers = trio.lowlevel.ParkingLot()  # who waits for a change
+        self._watchers = trio.lowlevel.ParkingLot()  # tasks that wait for a change
         self._state = State.CONNECTING
         self._told = 0
         self._problem = ""
@@ -180,7 +180,7 @@ class MonClient:
             trio.lowlevel.reschedule(task, outcome.Value(result))
 
     async def _deliver_gently(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
-        """A few at a time, so that a thousand callers do not hold up everybody else."""
+        """Wake callers a few at a time, so that a thousand of them do not delay other requests."""
         for start in range(0, len(waiters), _WAKE_AT_ONCE):
             waiting = waiters[start : start + _WAKE_AT_ONCE]
             self._deliver(tuple(waiter for waiter in waiting if waiter in self._parked), result)
@@ -234,7 +234,7 @@ class MonClient:
             self._watchers.unpark_all()
 
     async def _gather(self) -> None:
-        """Let those who are about to ask join one statfs: it leaves after a few rounds without a newcomer."""
+        """Wait for more callers of one statfs: it is sent after a few rounds of the loop without a new caller."""
         quiet, seen = 0, self._session.statfs_gathering
         try:
             while quiet < _GATHER_ROUNDS:
@@ -356,7 +356,7 @@ class MonClient:
     # tasks
 
     async def _run_connection(self, conn_id: ConnectionId, addr: EntityAddr, scope: trio.CancelScope) -> None:
-        """Connect and read until the end; whatever happens costs this connection only."""
+        """Connect and read until the end.  Any failure ends this connection only."""
         with scope:
             try:
                 reason = await self._connection_life(conn_id, addr)
@@ -386,7 +386,7 @@ class MonClient:
                 return "the monitor closed the connection"
 
     def _receive(self, conn_id: ConnectionId, wire: _Wire) -> bool:
-        """Take what is there; False at the end of the stream.  Raises OSError."""
+        """Pass received bytes to the session; return False at the end of the stream.  Raises OSError."""
         try:
             n = wire.sock.recv_into(wire.received)
         except BlockingIOError:
@@ -450,7 +450,7 @@ class MonClient:
 
 
 async def _connect(addr: EntityAddr, local: str | None = None) -> socket.socket:
-    """Open a TCP connection, from an address of ours; small messages leave at once.  Raises OSError."""
+    """Open a TCP connection from the address `local`, with TCP_NODELAY.  Raises OSError."""
     family = socket.AF_INET6 if addr.family == 6 else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
@@ -470,7 +470,7 @@ async def _connect(addr: EntityAddr, local: str | None = None) -> socket.socket:
 
 
 def _bind(sock: socket.socket, local: str) -> None:
-    """The port is chosen at connect: bound now, a thousand connections would soon want one more than there are."""
+    """Bind the address; the kernel chooses the port at connect, so that many connections do not use up the ports."""
     sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
     try:
         sock.bind((local, 0))
@@ -486,6 +486,6 @@ def _reason(exc: OSError) -> str:
 async def open_client(
     config: SessionConfig, resolve: Resolver, *, remember: Remembered | None = None, local: str | None = None
 ) -> AsyncIterator[MonClient]:
-    """Open a client that hunts, keeps a session and answers while the block lasts.  `local`: whence it connects."""
+    """Open a client that hunts, keeps a session and answers inside the block.  `local`: the address to connect from."""
     async with MonClient(config, resolve, remember=remember, local=local).running() as client:
         yield client

@@ -1,7 +1,7 @@
 """The clock of the daemon: it goes on while the machine is suspended.
 
-trio's own stands still then, and so would the age of the last answer, which has to be told as it is.  A timer that was
-running across a suspend ends late by at most what was left of it, or as soon as anything else happens.
+trio's own clock stops in a suspend, so the age of the last answer would be too small.  A timer that runs during a
+suspend fires late, by at most the time that was left, or as soon as another event wakes the loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class BootClock(trio.abc.Clock):
         """Do nothing: it always runs."""
 
     def current_time(self) -> float:
-        """Return seconds since the machine started, those of suspends among them."""
+        """Return seconds since the machine started, including suspends."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def deadline_to_sleep_time(self, deadline: float) -> float:

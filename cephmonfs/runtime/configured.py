@@ -1,6 +1,6 @@
-"""What a MountConfig means to a client: whom to be, and where the monitors are.
+"""A SessionConfig and the monitors' addresses from a MountConfig.
 
-Host names are resolved anew at each hunt, DNS SRV as well; a name that does not resolve costs only itself.
+Host names and DNS SRV are resolved anew at each hunt.  A name that does not resolve is left out.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ConfiguredMonitors:
         self._conf_path = config.conf_path
 
     async def __call__(self) -> tuple[Candidate, ...]:
-        """Return every address that can be had now.  Raises ConfigError when there is none at all."""
+        """Return every address that resolves now.  Raises ConfigError when none does."""
         ranked: list[tuple[MonTarget, int, int]] = [(target, 0, 0) for target in self._targets]
         if not ranked and self._srv is not None:
             ranked = await self._from_dns(self._srv)

@@ -1,16 +1,16 @@
 """Monmaps remembered from one mount to the next, in /var/lib/cephmonfs.
 
 A mount line whose addresses are all dead still finds its cluster: the monitors learned last time are tried
-after those that were given.  What is remembered is only where to knock; whoever opens has to prove himself as ever.
+after those that were given.  Only addresses are remembered: these monitors authenticate like any other.
 
-    FSID.monmap     of a cluster that was asked for by its fsid
-    HASH.monmap     of whatever cluster this SOURCE, with its user, conf and addresses, led to
+    FSID.monmap     of a cluster that was named by its fsid
+    HASH.monmap     of the cluster that this SOURCE, with its user, conf and addresses, led to
 
 Each is the MonMap as received (monmaptool --print reads it).  Its name is known before there is a session, so a mount
 that does not wait for one (`bg`) opens it while we are still root, as any other does, and all of them write through the
-descriptor later.  Nobody else can make, change or replace a file there: root takes the directory back from whoever owns
-it, and no file is used that somebody else may write.
-A file that cannot be read, written or decoded is a line in the log and nothing more.
+descriptor later.  Other users cannot make, change or replace a file there: root makes itself the owner of the
+directory, and no file is used that another user may write.
+A file that cannot be read, written or decoded is logged and ignored.
 """
 
 from __future__ import annotations
@@ -101,6 +101,6 @@ class Remembered:
 
 
 def _digest(config: MountConfig) -> str:
-    """One source, "ceph" above all, may mean several clusters: what told where to look counts too."""
+    """Return the file's name; conf and addresses count too, because the source "ceph" may mean several clusters."""
     where = (config.source, config.entity, config.shown.get("conf"), *config.targets, config.dns_srv)
     return hashlib.sha256("\0".join(map(str, where)).encode()).hexdigest()[:32]
