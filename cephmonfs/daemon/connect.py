@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=BaseException)
 
 _FIRST_ANSWER_S: Final = 5.0
-_SILENT_S: Final = 2.5  # the session needs 1.5 to tell missing caps
+_SILENT_S: Final = 2.5  # the session needs 1.5 s to detect missing caps
 _MOST_MONS: Final = 5  # whose failures one line holds
 _KERNEL_MOUNT_TIMEOUT_S: Final = 60.0
 _REMEMBERED_PRIORITY: Final = 1 << 16  # after everything that was given
@@ -45,13 +45,13 @@ class Client(Source, Protocol):
         ...
 
     async def wait_open(self) -> None:
-        """Return once a session is open.  Raises AuthError or ConfigError when there is no point in waiting."""
+        """Return once a session is open.  Raises AuthError or ConfigError when waiting is useless."""
         ...
 
 
 @asynccontextmanager
 async def prepare(config: MountConfig) -> AsyncIterator[MountConfig]:
-    """For `demo:`, run the embedded monitors and point the mount at them."""
+    """For `demo:`, run the embedded monitors and use their addresses and key."""
     if config.demo is None:
         yield config
         return
@@ -88,7 +88,7 @@ async def connect(config: MountConfig) -> AsyncIterator[Client]:
 async def first_session(client: Client, config: MountConfig) -> None:
     """Wait for it, and for a first answer.
 
-    Raises RequestTimeout that tells what happened at each monitor, or what the monitors say for good: a refused key,
+    Raises RequestTimeout with what happened at each monitor, or the monitors' final answer: a refused key,
     caps that do not cover a statfs, no such pool or file system.
     """
     opened = False
@@ -99,7 +99,7 @@ async def first_session(client: Client, config: MountConfig) -> None:
             try:
                 await first_answer(client)
             except (RequestTimeout, SessionLost):
-                pass  # there was a session; from here on the file system tells how it goes
+                pass  # there was a session; from here on session/last_error has the reason
     if not opened:
         raise RequestTimeout(timeout_sentence(client.snapshot(), config, client.resolve_error))
 

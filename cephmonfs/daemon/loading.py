@@ -1,4 +1,4 @@
-"""Loading trio and the rest that the daemon is made of: more than half of the time from `mount` to the first `df`."""
+"""Importing trio and the other modules of the daemon: more than half of the time from `mount` to the first `df`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LIBPTHREAD: Final = "libpthread.so.0"  # its name in every glibc; where it has 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import in here what stays as long as the process.
+    """Import inside this block what stays as long as the process.
 
-    The garbage collector would go through it again and again as it grows, and find next to nothing: it rests meanwhile,
-    and leaves all of it alone later.
+    The garbage collector is off meanwhile, and skips these objects later: it would scan them again and again and find
+    next to nothing.
 
     trio wants libpthread, to name its threads, and `ctypes.util` runs ldconfig to find it, or gcc: 12 ms, and programs
     that nobody expects root to run for a mount.

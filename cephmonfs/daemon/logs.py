@@ -7,7 +7,7 @@ import os
 import sys
 from typing import ClassVar, Final
 
-from cephmonfs.daemon.ratelimit import Calm
+from cephmonfs.daemon.ratelimit import RateLimitFilter
 from cephmonfs.files.logring import LogRing, PrintableFormatter
 from cephmonfs.host import journal
 
@@ -54,9 +54,9 @@ def start_logging(level: str, *, foreground: bool, syslog: str = SYSLOG) -> LogR
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-    calm = Calm()
+    rate_limit = RateLimitFilter()
     for new in handlers:
-        new.addFilter(calm)
+        new.addFilter(rate_limit)
         root.addHandler(new)
     root.setLevel(level.upper())
     return ring

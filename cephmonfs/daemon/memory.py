@@ -1,4 +1,4 @@
-"""What the C library does with memory that is free again."""
+"""How the C library returns freed memory to the kernel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LARGE: Final = 256 << 10
 
 
 def return_large_blocks() -> None:
-    """Let each large block be mapped by itself, so that it goes back to the kernel as soon as it is free.
+    """Map each large block by itself, so that it goes back to the kernel as soon as it is free.
 
-    By default glibc raises that threshold to the largest block that was ever freed, up to 32 MiB: one large map, and
-    the holes that the next ones leave stay for ever.
+    By default glibc raises that threshold to the largest block that was ever freed, up to 32 MiB.  After one large map
+    the heap would keep the holes that later ones leave.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

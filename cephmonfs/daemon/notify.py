@@ -1,4 +1,4 @@
-"""sd_notify(3) in a few lines: one datagram to the socket that systemd names; and what it hands over in return."""
+"""sd_notify(3): one datagram to the socket that systemd names; and the file descriptors that systemd passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIRST_FD: Final = 3  # SD_LISTEN_FDS_START
 
 
 class Notifier:
-    """Tells systemd how we are; does nothing where nobody listens."""
+    """Sends our state to systemd; does nothing without NOTIFY_SOCKET."""
 
     def __init__(self, env: Mapping[str, str] | None = None) -> None:
         env = os.environ if env is None else env
@@ -28,7 +28,7 @@ class Notifier:
 
     @property
     def heard(self) -> bool:
-        """Whether somebody listens."""
+        """Whether there is a NOTIFY_SOCKET."""
         return self._path.startswith(("/", "@"))
 
     @property
@@ -74,7 +74,7 @@ class Notifier:
 def handed_over(env: Mapping[str, str] | None = None) -> int | None:
     """Return the descriptor of /dev/fuse that systemd hands to this very process, None if it hands over none.
 
-    Once taken it is ours alone: a copy left in systemd's store would keep the mount of a dead daemon waiting for ever.
+    The copy in systemd's store is removed: it would keep the mount of a dead daemon waiting for ever.
     """
     env = os.environ if env is None else env
     if env.get("LISTEN_PID") != str(os.getpid()) or not env.get("LISTEN_FDS", "").isdecimal():

@@ -1,8 +1,8 @@
-"""Nothing repeated in a storm: a line that was logged a moment ago is counted instead, and so is a flood of its kind.
+"""Rate-limits repeated log messages.
 
-The same text again is told after a minute and, while it goes on, after ten and every hour, with how often it came in
-between.  Lines of one kind with different texts (sessions that come and go, say) are told as long as they are no more
-than some a minute.
+The same text is logged again after a minute and, while it goes on, after ten minutes and every hour, with the number of
+repetitions in between.  Lines of one format string with different texts (sessions that open and close) are logged up to
+_BURST at once and _PER_S on average.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _MAX_TEXTS: Final = 500
 
 
 class _Text:
-    """One text: when it was last told, how long it rests, how often it came meanwhile."""
+    """One text: when it was last logged, which pause applies, how often it was suppressed since."""
 
-    __slots__ = ("count", "pauses", "seen", "told")
+    __slots__ = ("count", "logged", "pauses", "seen")
 
     def __init__(self, now: float) -> None:
-        self.told = self.seen = now
+        self.logged = self.seen = now
         self.pauses = 0
         self.count = 0
 
 
 class _Kind:
-    """Lines that differ only in what they tell of."""
+    """Lines of one format string."""
 
     __slots__ = ("at", "count", "tokens")
 
@@ -42,8 +42,8 @@ class _Kind:
         self.count = 0
 
 
-class Calm(logging.Filter):
-    """One for all handlers: a record is judged once."""
+class RateLimitFilter(logging.Filter):
+    """One filter for all handlers: each record is judged once."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -52,11 +52,11 @@ class Calm(logging.Filter):
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the line is to be told; one that stands for others says so."""
-        judged: bool | None = getattr(record, "calm", None)
+        """Return whether to log the record; adds the number of suppressed ones to its text."""
+        judged: bool | None = getattr(record, "is_allowed", None)
         if judged is None:
             judged = record.levelno <= logging.DEBUG or self._judge(record)
-            record.calm = judged
+            record.is_allowed = judged
         return judged
 
     def _judge(self, record: logging.LogRecord) -> bool:
@@ -69,13 +69,13 @@ class Calm(logging.Filter):
         if more is None:
             return False
         if again or more:
-            record.args = None  # and with them logging leaves % alone
-            untold = f"{again} times more since it was last told" if again else f"{more} like it untold"
-            record.msg = f"{text} ({untold})"
+            record.args = None  # without them logging does not format % in the text
+            note = f"{again} more times since it was last logged" if again else f"{more} similar lines suppressed"
+            record.msg = f"{text} ({note})"
         return True
 
     def _again(self, level: int, text: str, now: float) -> int | None:
-        """Return how often this text went untold; None when it has to wait."""
+        """Return how often this text was suppressed; None to suppress it now."""
         known = self._texts.get((level, text))
         if known is None or now - known.seen > _FORGOTTEN_AFTER_S:
             self._texts[level, text] = _Text(now)
@@ -85,16 +85,16 @@ class Calm(logging.Filter):
             return 0
         known.seen = now
         self._texts.move_to_end((level, text))
-        if now - known.told < _PAUSES_S[min(known.pauses, len(_PAUSES_S) - 1)]:
+        if now - known.logged < _PAUSES_S[min(known.pauses, len(_PAUSES_S) - 1)]:
             known.count += 1
             return None
         count, known.count = known.count, 0
-        known.told = now
-        known.pauses = known.pauses + 1 if count else 0  # what comes now and then is news each time
+        known.logged = now
+        known.pauses = known.pauses + 1 if count else 0  # a text that comes now and then is logged each time
         return count
 
     def _flood(self, record: logging.LogRecord, now: float) -> int | None:
-        """Return how many of this kind went untold; None when there are too many of them."""
+        """Return how many of this kind were suppressed; None to suppress it now."""
         kind = self._kinds.setdefault((record.name, record.levelno, str(record.msg)), _Kind(now))
         kind.tokens = min(float(_BURST), kind.tokens + (now - kind.at) * _PER_S)
         kind.at = now

@@ -1,4 +1,4 @@
-"""The daemon: session, mount, file system, signals, systemd; everything joined here and nowhere else.
+"""The daemon: joins session, mount, file system, signals and systemd.
 
 Order of a start: signals, session (unless bg), mount, privileges given up, the kernel's INIT, verdict, detached.
 Order of an end, whether by umount or by a signal: the file system stops, the mount goes, the session closes.
@@ -40,14 +40,14 @@ Ops = TypeVar("Ops", bound=ReadOnly)
 log = logging.getLogger("cephmonfs")
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Handlers end by their own deadlines, mostly at once; past this they are cancelled, so that SIGTERM takes < 2 s.
+# Handlers end by their own deadlines; after this time they are cancelled, so that SIGTERM takes < 2 s.
 _STOP_PATIENCE_S: Final = 1.0
 _STATUS_EVERY_S: Final = 0.5  # each answered statfs is a change too
 
 
 @dataclass(frozen=True, slots=True)
 class Components(Generic[Ops]):
-    """What is joined; tests join other things."""
+    """What `serve` joins; tests pass their own."""
 
     open_client: Callable[[MountConfig], AbstractAsyncContextManager[Client]]
     make_operations: Callable[[Client, MountConfig, LogRing], Ops]
@@ -56,7 +56,7 @@ class Components(Generic[Ops]):
 
 
 def run_daemon(config: MountConfig, report: Reporter, components: Components[Any]) -> int:
-    """Run until unmounted or told to stop; returns the exit status."""
+    """Run until unmounted or signalled; return the exit status."""
     return_large_blocks()
     ring = start_logging(config.log_level, foreground=config.foreground)
     for notice in config.notices:
@@ -131,7 +131,7 @@ class _Stop:
 
 
 def restrict(config: MountConfig, user: accounts.User | None) -> None:
-    """Give up what the daemon needs no more."""
+    """Give up privileges that the daemon no longer needs."""
     if user is not None:
         privileges.become(user)
         log.info("running as %s", user)
@@ -149,7 +149,7 @@ async def answer(
     stop: _Stop,
     components: Components[Any],
 ) -> None:
-    """Answer the kernel until the mount ends; tell parent and systemd once it is live."""
+    """Answer the kernel until the mount ends; report to parent and systemd once it is live."""
     live = trio.Event()
     operations.on_live = live.set
     async with trio.open_nursery() as nursery:
@@ -182,7 +182,7 @@ async def _announce(
 
 
 async def _ask_first(client: Client) -> None:
-    """Ask once what a mount asks before it returns; the session tells what is wrong with caps, pool or file system."""
+    """Send the statfs of a mount without `bg`: the session then reports wrong caps, pool or file system."""
     try:
         await client.wait_open()
         await first_answer(client)

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from cephmonfs.daemon.ratelimit import Calm
+from cephmonfs.daemon.ratelimit import RateLimitFilter
 from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.mon.connection import Identity
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient
 from tests.session.world import Is, World
 
-LOGGER = "tests.calm"
+LOGGER = "tests.ratelimit"
 
 
 class Heard(logging.Handler):
@@ -23,7 +23,7 @@ class Heard(logging.Handler):
         super().__init__()
         self.lines: list[str] = []
         self.now = 0.0
-        self.addFilter(Calm(lambda: self.now))
+        self.addFilter(RateLimitFilter(lambda: self.now))
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
@@ -50,9 +50,9 @@ def test_the_same_line_is_told_less_and_less_often(heard: Heard) -> None:
         log.warning("100%% of %s is gone", "it")
     assert heard.lines == [
         "100% of it is gone",
-        "100% of it is gone (59 times more since it was last told)",
-        "100% of it is gone (599 times more since it was last told)",
-        "100% of it is gone (3599 times more since it was last told)",
+        "100% of it is gone (59 more times since it was last logged)",
+        "100% of it is gone (599 more times since it was last logged)",
+        "100% of it is gone (3599 more times since it was last logged)",
     ]
 
 
@@ -71,7 +71,7 @@ def test_a_flood_of_one_kind_is_thinned(heard: Heard) -> None:
         log.info("session %d", number)
     assert heard.lines[:12] == [f"session {number}" for number in range(12)]
     assert len(heard.lines) < 270  # four a minute, of 600
-    assert " like it untold)" in heard.lines[12]
+    assert " similar lines suppressed)" in heard.lines[12]
 
 
 def test_levels_and_texts_do_not_disturb_each_other(heard: Heard) -> None:
@@ -94,11 +94,11 @@ def test_a_record_is_judged_once_for_all_handlers(heard: Heard) -> None:
 
 
 def test_texts_without_end_are_not_kept(heard: Heard) -> None:
-    calm = heard.filters[0]
-    assert isinstance(calm, Calm)
+    rate_limit = heard.filters[0]
+    assert isinstance(rate_limit, RateLimitFilter)
     for number in range(2000):
-        calm.filter(logging.LogRecord(LOGGER, logging.INFO, "", 0, f"text {number}", (), None))
-    assert len(calm._texts) == 500
+        rate_limit.filter(logging.LogRecord(LOGGER, logging.INFO, "", 0, f"text {number}", (), None))
+    assert len(rate_limit._texts) == 500
 
 
 def follow(world: World, heard: Heard, seconds: int) -> None:
