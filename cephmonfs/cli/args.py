@@ -1,4 +1,4 @@
-"""The command line of the mount helper, as mount(8) hands it over."""
+"""The command line of the mount helper, as mount(8) passes it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Exit status: 0 mounted, 1 wrong usage, 2 something of this machine is missing, 8
 
 @dataclass(frozen=True, slots=True)
 class MountArgs:
-    """What mount(8) asked for."""
+    """The parsed command line of mount(8)."""
 
     source: str
     mountpoint: str

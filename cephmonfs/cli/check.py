@@ -1,4 +1,4 @@
-"""cephmonfs check: the doctor.  Says what would go wrong with a mount, and what to do, without mounting."""
+"""cephmonfs check: finds what would go wrong with a mount, and what to do, without mounting."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LIFE_S: Final = 3.0
 _RESOLVE_S: Final = 5.0
 _SESSION_S: Final = 12.0
 _COMMAND_S: Final = 3.0
-_SETTLE_S: Final = 3.0  # a session tells what its caps do not cover after 1.5
+_SETTLE_S: Final = 3.0  # a session detects missing caps after 1.5 s
 _SKEW_S: Final = 5.0
 _CAP_SYS_ADMIN: Final = 1 << 21
 _MAPS: Final = ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")
@@ -160,7 +160,7 @@ def _user_allow_other() -> bool:
 
 
 def _check_fstab(report: Report, path: str = "/etc/fstab") -> None:
-    """A key in a file that everybody reads."""
+    """Warn of a key in a file that other users can read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             readable = os.fstat(file.fileno()).st_mode & stat.S_IROTH
@@ -179,7 +179,7 @@ def _check_fstab(report: Report, path: str = "/etc/fstab") -> None:
 def check_options(report: Report, source: str, options: Sequence[str]) -> MountConfig | None:
     """SOURCE, options, ceph.conf, key; None when nothing can go on from there."""
     try:
-        # what only a mount needs is checked too, as far as it was asked for
+        # options that only a mount needs are checked too, where they are given
         asked = ["noallow_other"] if os.geteuid() else []
         config = configure(source, [*asked, *options], _SESSION_S)
     except ConfigError as exc:
@@ -236,7 +236,7 @@ async def check_cluster(report: Report, config: MountConfig) -> None:
 
 
 def _insert(report: Report, steps: Report) -> None:
-    """The monitors come before what a session with them tells."""
+    """Check the monitors first, then a session with them."""
     at = next((i for i, step in enumerate(report.steps) if step.name in _AFTER_MONITORS), len(report.steps))
     report.steps[at:at] = steps.steps
 
@@ -402,7 +402,7 @@ def _check_clock(report: Report, probes: Sequence[Probe]) -> None:
 
 
 async def _check_session(report: Report, config: MountConfig, probes: Sequence[Probe], monmap: MonMap) -> Quorum | None:
-    """As a mount would: one session with whoever answers."""
+    """Open one session as a mount would, with the first monitor that answers."""
     try:
         async with connect(config) as client:
             return await _look(report, client, config, monmap)

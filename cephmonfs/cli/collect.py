@@ -1,7 +1,7 @@
 """cephmonfs collect: a support bundle of what a mount shows and of this machine's versions, without secrets.
 
-Everything in it could be read by hand.  The files of a mount hold no keys; whatever looks like one is blanked
-all the same, because a bundle is sent to strangers.
+It holds nothing that its user could not read without it.  The files of a mount hold no keys; anything that looks like
+one is blanked all the same.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _main(argv: Sequence[str]) -> int:
 
 
 def _create(name: str, wanted: str | None) -> tuple[str, int]:
-    """Make the file, always a new one: in /tmp, what has its name may be a link that somebody else put there."""
+    """Make a new file; an existing name is an error, because in /tmp it may be a link of another user."""
     paths = [wanted] if wanted else [f"{name}{end}.tar.gz" for end in ("", *(f"-{i}" for i in range(2, _NAMES)))]
     for path in paths:
         try:

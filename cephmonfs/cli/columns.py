@@ -11,7 +11,7 @@ _HANGING: Final = re.compile(r" *(?:\S+(?: \S+)* {2,})?")  # "  -o OPTIONS   " o
 
 
 def fitted(text: str, width: int = WIDTH) -> str:
-    """Wrap each line that is too long; what has two columns goes on in the second."""
+    """Wrap each line that is too long; a row of two columns continues in its second."""
     return "".join(f"{line}\n" for long in text.splitlines() for line in _fitted(long, width))
 
 

@@ -1,6 +1,6 @@
 """One monitor measured: resolve, connect, banner, auth, maps, statfs, each with its time.
 
-Speaks through the same link that a mount uses, but to this one monitor and with a look at every phase.
+Uses the same connection code as a mount, with one monitor, and times every phase.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Probe:
     times: dict[str, float] = field(default_factory=dict)  # ms by phase
     error: str = ""
     phase: Phase = Phase.CONNECT  # the last one reached
-    other_port: int | None = None  # of the other protocol, where somebody listens
+    other_port: int | None = None  # of the other protocol, if something listens there
     mode: str = ""
     monmap: MonMap | None = None
     skew_s: float | None = None  # its clock less ours
@@ -73,7 +73,7 @@ async def probe(candidate: Candidate, who: Identity, local: str | None = None) -
 
 
 async def _other_port(addr: EntityAddr) -> int | None:
-    """Return the well-known port of the other protocol if somebody listens there."""
+    """Return the well-known port of the other protocol if something listens there."""
     other = {PORT_V2: PORT_V1, PORT_V1: PORT_V2}.get(addr.port)
     if other is None:
         return None

@@ -1,4 +1,4 @@
-"""mount.cephmon: from a line of fstab to a daemon that answers."""
+"""mount.cephmon: from a command line or a line of fstab to a daemon that answers."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def say(line: str, priority: int = journal.ERROR) -> None:
 
 
 class _ForegroundReporter(Reporter):
-    """Nobody waits at a pipe: a failure is told here."""
+    """Report a failure on stderr: in the foreground no parent waits at a pipe."""
 
     def __init__(self) -> None:
         super().__init__(-1)

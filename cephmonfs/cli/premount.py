@@ -1,8 +1,8 @@
-"""cephmonfs premount: mount now, and leave the serving to a mount.cephmon that systemd starts next.
+"""cephmonfs premount: make the mount; a mount.cephmon that systemd starts next serves it.
 
-A service that sees the host's files as they are is hard to lock up, and one that is locked up cannot make a mount that
-others see.  So a first process, with all privileges and for a moment, mounts and puts /dev/fuse into systemd's store of
-file descriptors; the second gets it as LISTEN_FDS and needs no privilege at all.  See contrib/systemd.
+A sandboxed service cannot make a mount that other processes see.  So a first process with all privileges mounts, puts
+/dev/fuse into systemd's store of file descriptors and exits; the second process gets it as LISTEN_FDS and needs no
+privilege.  See contrib/systemd.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the programs beside the mount share: their command lines, a session for a moment, errors as one line."""
+"""Shared by the programs beside the mount: command lines, a short session, errors as one line."""
 
 from __future__ import annotations
 

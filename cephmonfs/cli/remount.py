@@ -37,7 +37,7 @@ def asks_remount(args: MountArgs) -> bool:
 
 
 def remount(args: MountArgs) -> None:
-    """Return if the mount is already as it is asked for.  Raises ConfigError when something would change."""
+    """Return if the mount already has these options.  Raises ConfigError when one would change."""
     path = settle(args.mountpoint)
     mount = top_mount(mounts(), path)
     if mount is None or mount.fstype != FUSE_TYPE:

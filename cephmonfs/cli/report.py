@@ -1,4 +1,4 @@
-"""What a check found: steps, and how they are told to people and to programs."""
+"""What a check found: steps, printed for people or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeping secrets of the command line out of what others see: /proc/PID/cmdline, and the traceback of a bug."""
+"""Removes secrets of the command line from /proc/PID/cmdline and from tracebacks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wipe_arguments() -> bool:
     except OSError:
         return False
     start, end = (int(fields[i - 2]) for i in (_STAT_ARG_START, _STAT_ARG_START + 1))
-    # A wrong address would be fatal: go on only if what lies there is what the kernel showed.
+    # Writing to a wrong address would be fatal: go on only if the memory holds the command line that the kernel shows.
     if end - start != len(seen) or ctypes.string_at(start, len(seen)) != seen:
         return False
     for at, size in found:

@@ -1,4 +1,4 @@
-"""cephmonfs umount: unmount, as root or as the user who mounted, and wait until the daemon has gone too."""
+"""cephmonfs umount: unmount, as root or as the user who mounted, and wait until the daemon has ended."""
 
 from __future__ import annotations
 
