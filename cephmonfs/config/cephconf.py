@@ -26,7 +26,7 @@ _METAVARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 def cluster_name(path: str) -> str:
-    """Return the cluster's name as Ceph takes it from the name of the file; "ceph" when it tells nothing."""
+    """Return the cluster's name as Ceph takes it from the name of the file; "ceph" for any other name."""
     stem, dot, suffix = os.path.basename(path).rpartition(".")
     return stem if dot and stem and suffix == "conf" else "ceph"
 

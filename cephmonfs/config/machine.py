@@ -1,4 +1,4 @@
-"""What the configuration asks of the machine it runs on; small, so that tests can be another machine."""
+"""What the configuration reads from this machine; a small interface, so that tests can replace it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where monitors may be: every spelling that ceph.conf and mount.ceph have, down to what to connect to.
 
 A port tells the protocol: 3300 is v2, 6789 is v1.  Without a port both are meant, each at its own;
-another port means whatever the mount wants to speak.
+any other port is used with the protocol of the mount.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class MonTarget:
 
     host: str
     port: int | None
-    protocol: Literal["v2", "v1"] | None  # None: whatever the mount wants to speak
-    spelled: bool = field(default=False, compare=False)  # somebody wrote "v1:" or "v2:", the port did not tell
+    protocol: Literal["v2", "v1"] | None  # None: the protocol of the mount
+    spelled: bool = field(default=False, compare=False)  # given by "v1:" or "v2:", not by the port
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -87,7 +87,7 @@ def parse_slash_list(text: str, what: str = "mon_addr") -> tuple[MonTarget, ...]
 
 
 def all_spelled_v1(targets: tuple[MonTarget, ...]) -> bool:
-    """Tell whether somebody wrote "v1:" before every address: that is how the kernel's default was spelled."""
+    """Return whether "v1:" stands before every address, as the kernel's default is spelled."""
     return bool(targets) and all(target.spelled and target.protocol == "v1" for target in targets)
 
 
@@ -112,8 +112,8 @@ def targets_for_mode(targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[Endp
 def on_v2(targets: tuple[MonTarget, ...]) -> tuple[MonTarget, ...]:
     """Take hosts that were only named at v1's own port at v2's.
 
-    For a mount that did not say how it wants to speak: a line of fstab that once was the kernel's has `HOST:6789`.
-    Who wrote "v1:" has said it: that is left as it is, and `targets_for_mode` refuses it, since v1 is only spoken where
+    For a mount without ms_mode: a line of fstab that was made for the kernel client has `HOST:6789`.
+    An explicit "v1:" stays, and `targets_for_mode` refuses it, since v1 is only spoken where
     ms_mode asks for it.
     """
     others = {target.host for target in targets if target.protocol != "v1"}

@@ -1,7 +1,7 @@
 """MountConfig: SOURCE, options, ceph.conf and keyrings put together.
 
-What is not needed is not read: a damaged ceph.conf harms nobody who named monitors and key himself.
-What was tried is told only when all of it failed.
+A file that is not needed is not read: a damaged ceph.conf does not matter where the options name monitors and key.
+An error lists what was tried only when all of it failed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class MountConfig:
     uid: int
     gid: int
     mode: int
-    run_as: str | None  # None: stay who we are
+    run_as: str | None  # None: keep our user
     allow_other: bool
     auto_unmount: bool
     show_as_rw: bool
@@ -98,11 +98,11 @@ class MountConfig:
     ignored: tuple[str, ...]  # options without effect
     warnings: tuple[str, ...]  # for the user, at once
     notices: tuple[str, ...] = ()  # for the log
-    handed: int | None = None  # /dev/fuse of the mount that somebody else has made for us
+    handed: int | None = None  # /dev/fuse of a mount that another process made for us
 
     @property
     def any_protocol(self) -> bool:
-        """True when nobody said how to speak, so that an address of the v1 protocol stands for its host."""
+        """True when ms_mode is not given: then an address of the v1 protocol stands for its host."""
         return "ms_mode" not in self.origins
 
     @property
@@ -111,7 +111,7 @@ class MountConfig:
         return self.shown.get("conf", DEFAULTS["conf"])
 
     def effective(self, **changes: Any) -> MountConfig:
-        """Return the same with what came out different at the start, so that `lines` tells it."""
+        """Return a copy with the values that the start has changed, so that `lines` shows them."""
         new = replace(self, **changes)
         texts = {
             "name": str(new.entity),
@@ -131,7 +131,7 @@ class MountConfig:
         return "".join(f"{name} {shown(value)}  # {shown(origin)}\n" for name, value, origin in rows)
 
 
-# The options that are a field of the same name; the fsid is told by more than the option.
+# The options that are a field of the same name; the fsid may also come from the source.
 _AS_GIVEN: Final = tuple(
     option.name for option in OPTIONS if option.name in {item.name for item in fields(MountConfig)} - {"fsid"}
 )
@@ -251,7 +251,7 @@ class _Resolver:
         return self.options.values.get(name, DEFAULTS[name])
 
     def _merge(self) -> ParsedOptions:
-        """Parse the options and let the source have its say; a contradiction is told, not settled."""
+        """Parse the options and merge what the source says.  Raises ConfigError for a contradiction."""
         parsed = parse_options([self.source.options] if self.source.options else [], origin="source")
         given = parse_options(self.option_lists, sloppy=self.sloppy)
         for name, value in given.values.items():
@@ -273,7 +273,7 @@ class _Resolver:
         return parsed
 
     def _check_for_keys(self) -> None:
-        """The cluster tells whether a name that could be a key is one; a mount that is there before would show it."""
+        """Refuse a name that could be a key: a mount with `bg` would show it before the cluster refuses it."""
         if not self._get("bg") and self.handed is None:
             return
         for name in ("name", "fs", "pool"):
@@ -333,7 +333,7 @@ class _Resolver:
         return cluster_name(self._conf_path())
 
     def _load_conf(self) -> CephConf | None:
-        """Read ceph.conf once; None when there is none where nobody promised one."""
+        """Read ceph.conf once; None when the default one does not exist."""
         if not self._conf_read:
             path = self._conf_path()
             try:
@@ -345,7 +345,7 @@ class _Resolver:
         return self._conf
 
     def _entity(self) -> EntityName | None:
-        """Return the user that was asked for."""
+        """Return the user of the cluster that the options, the source or ceph.conf name."""
         text = self.options.values.get("name")
         return None if text is None else _entity_of(text)
 
@@ -383,10 +383,10 @@ class _Resolver:
         return targets, fsid
 
     def _meant(self, targets: tuple[MonTarget, ...], mode: MsMode) -> tuple[MsMode, tuple[MonTarget, ...]]:
-        """Return the mode and the targets that are meant where nobody said ms_mode=.
+        """Return the mode and the targets where ms_mode= is not given.
 
-        The kernel's default was the v1 protocol, ours is v2: old lines mean the hosts.  Only "v1:" before every address
-        says v1; what a monitor answers never does.
+        The kernel's default was the v1 protocol, ours is v2: in old lines only the hosts count.  Only
+        "v1:" before every address says v1; what a monitor answers never does.
         """
         if all_spelled_v1(targets):
             self.options.origins["ms_mode"] = 'every monitor is spelled "v1:"'
@@ -534,7 +534,7 @@ def _entity_of(text: str) -> EntityName:
 
 
 def as_shown(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return options as the file `config` shows them.  Raises ConfigError for what is none."""
+    """Return options as the file `config` shows them.  Raises ConfigError for a value that is not valid."""
     found = {name: _show(name, value) for name, value in values.items()}
     if "name" in values:
         found["name"] = str(_entity_of(values["name"]))

@@ -30,7 +30,7 @@ class Option:
     parse: Callable[[str], Any] | None = None
     metavar: str = ""
     default: str = ""  # as it would be typed; "on" or "off" for a flag
-    otherwise: str = ""  # what the manual says where there is none
+    otherwise: str = ""  # what the manual says in place of a default
     aliases: tuple[str, ...] = ()
     negatable: bool = False  # a flag that also exists as noNAME
     secret: bool = False  # its value never shows
@@ -317,7 +317,7 @@ class ParsedOptions:
     origins: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    remount: bool = False  # of what is mounted already
+    remount: bool = False  # of an existing mount
 
     def set(self, name: str, value: Any, origin: str) -> None:
         """Set one value; a later one wins."""

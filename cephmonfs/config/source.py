@@ -113,8 +113,8 @@ def _unquoted(text: str) -> str:
 def as_written(text: str, directory: str = ".") -> str:
     """Undo what mount(8) makes of a source that is the name of a file in its working directory: an absolute path.
 
-    `ceph` comes as "/etc/ceph" from `cd /etc; mount ...`.  No source of ours begins with a slash.  The helper has the
-    working directory of mount(8); where that does not tell, the last parts of the path do.
+    `ceph` comes as "/etc/ceph" from `cd /etc; mount ...`.  No cephmon source begins with a slash.  The helper has the
+    working directory of mount(8); where that does not help, the last parts of the path do.
     """
     if not text.startswith("/"):
         return text

@@ -1,7 +1,7 @@
 """Monitors from DNS: SRV records of `_ceph-mon._tcp`, as Ceph's `mon_dns_srv_name` has them.
 
 `mon_dns_srv_name` is "SERVICE" or "SERVICE_DOMAIN"; without a domain the search list of this machine is used.
-dnspython is loaded only when somebody asks.  Ceph v20.2.4: src/mon/MonMap.cc, init_with_dns_srv.
+dnspython is loaded on the first use only.  Ceph v20.2.4: src/mon/MonMap.cc, init_with_dns_srv.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def lookup(
 ) -> tuple[SrvTarget, ...]:
     """Return the monitors in DNS, by priority.
 
-    Raises ConfigError with a sentence that also tells where else none were found: DNS is the last place asked.  Its
+    Raises ConfigError; its text also lists the other places without monitors, since DNS is the last one.  Its
     status is 1 when DNS knows of none, 32 when DNS did not answer.
     """
     import dns.asyncresolver
