@@ -1,1 +1,1 @@
-"""What is of this machine: accounts, files that root writes, unmounting."""
+"""This machine: accounts, privileges, mount table, files that root writes, unmounting."""

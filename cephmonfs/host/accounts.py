@@ -1,13 +1,13 @@
-"""Whom the daemon of a mount by root becomes: the account `cephmonfs`, or a uid that nobody else has.
+"""The user of the daemon of a mount by root: the account `cephmonfs`, or a uid that is not in use.
 
-Processes of one user may kill, stop and limit each other.  So `nobody`, which many programs share, will not do.  The
+Processes of one user may kill, stop and limit each other.  So `nobody`, which many programs share, is not safe.  The
 Debian package and `make install` make the account.  Where neither did (a container, a checkout), the uid is the first
 of CANDIDATES that no account, no group, no range of /etc/subuid and no process but our own has.  This rule gives the
-same uid to each mount of a machine, today and tomorrow; nothing is written down.
+same uid to each mount of a machine; nothing is stored.
 
-CANDIDATES is what is left between systemd's dynamic users and `nobody` (systemd: docs/UIDS-GIDS.md); Debian reserves it
-too.  In a user namespace that does not have them we take the next free one below; in one that has a single id we keep
-that and lay the capabilities down.
+CANDIDATES is the range between systemd's dynamic users and `nobody` (systemd: docs/UIDS-GIDS.md); Debian reserves it
+too.  In a user namespace without them the next free id below is taken; in one with a single id the daemon keeps
+that id and drops its capabilities.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ACCOUNT: Final = "cephmonfs"
 CANDIDATES: Final = range(65520, 65534)
 _DYNAMIC: Final = range(61184, 65520)  # systemd gives these out and does not look whether a process has one
 _NOBODY: Final = 65534  # the overflow id too: what the kernel shows of ids that a namespace does not have
-_MOST_NAMED: Final = 64  # ids whose name is asked for: a directory service may take its time for each
+_MOST_NAMED: Final = 64  # ids that are looked up: a directory service may be slow for each
 _ROOT: Final = Path("/")
 
 
@@ -63,7 +63,7 @@ def look_up(name: str) -> User:
 
 
 def own_uid(root: Path = _ROOT) -> User:
-    """Return a uid that nobody else has, with the gid of the same number; root's own where there is no other."""
+    """Return a uid that is not in use, with the gid of the same number; root's own if there is no other."""
     uids, gids = Ids.read("uid", root), Ids.read("gid", root)
     lent = Ids.lent("uid", root) | Ids.lent("gid", root)
     running = _running(root)
@@ -88,7 +88,7 @@ class Ids:
 
     @property
     def highest(self) -> int:
-        """The highest of them, -1 where there is none."""
+        """The highest id, -1 if there is none."""
         return max((ids.stop for ids in self.ranges), default=0) - 1
 
     @classmethod
@@ -138,7 +138,7 @@ def _running(root: Path) -> frozenset[int]:
 
 
 def _named(number: int) -> bool:
-    """Tell whether it has a name here, by whatever service names come from."""
+    """Return whether the id has a name in any NSS service."""
     for find in (pwd.getpwuid, grp.getgrgid):
         try:
             find(number)

@@ -1,4 +1,4 @@
-"""Files that are written where others may write too: no link is followed, nothing of theirs is taken for ours."""
+"""Files in directories that other users may write to: no link is followed, no file of another user is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def create(path: str, mode: int = 0o600) -> int:
 
 
 def overwrite(path: str, mode: int = 0o644) -> int:
-    """Open a file that was named by whoever called us, to write it anew.  Raises OSError, for a link too.
+    """Open a file that the caller named, and truncate it.  Raises OSError, also for a link.
 
     The links in /dev are the system's own.
     """
@@ -24,9 +24,9 @@ def overwrite(path: str, mode: int = 0o644) -> int:
 
 
 def open_state(path: str) -> int:
-    """Open a directory of ours, made where it is missing, and return its descriptor.  Raises OSError.
+    """Open a directory of ours, make it if it is missing, and return its descriptor.  Raises OSError.
 
-    Root takes it back from whoever has it, and removes what is not root's.
+    Root makes itself its owner, and removes files that are not root's.
     """
     os.makedirs(path, mode=0o755, exist_ok=True)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -45,7 +45,7 @@ def open_state(path: str) -> int:
 
 
 def open_file(name: str, directory: int) -> int:
-    """Open a file of ours in such a directory, made where it is missing, to read and write.  Raises OSError."""
+    """Open a file of ours in such a directory to read and write; make it if it is missing.  Raises OSError."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     fd = os.open(name, flags, 0o644, dir_fd=directory)
     if is_ours(os.fstat(fd)):
@@ -56,7 +56,7 @@ def open_file(name: str, directory: int) -> int:
 
 
 def read(path: str, limit: int) -> bytes:
-    """Read the beginning of a file of ours.  Raises OSError, PermissionError for one that somebody else may write."""
+    """Read the beginning of a file of ours.  Raises OSError, PermissionError for one that another user may write."""
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if not is_ours(os.fstat(file.fileno())):
             raise PermissionError(1, "somebody else may write it", path)

@@ -17,7 +17,7 @@ DEBUG: Final = 7
 
 
 def listens(env: Mapping[str, str] | None = None, fd: int = 2) -> bool:
-    """Tell whether what is written to a descriptor goes to the journal: JOURNAL_STREAM is its device and inode."""
+    """Return whether a descriptor leads to the journal: JOURNAL_STREAM is its device and inode."""
     env = os.environ if env is None else env
     wanted = env.get("JOURNAL_STREAM", "")
     try:

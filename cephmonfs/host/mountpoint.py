@@ -1,4 +1,4 @@
-"""The mount point and this machine's FUSE: what can be told before anything starts."""
+"""Checks of the mount point and of this machine's FUSE before anything starts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _flags(mount: list[str], superblock: list[str]) -> tuple[str, ...]:
 
 
 def top_mount(mounts: tuple[Mount, ...], path: str) -> Mount | None:
-    """Return what is mounted exactly on a path, the uppermost if several are."""
+    """Return the mount at exactly this path, the uppermost if there are several."""
     return next((mount for mount in reversed(mounts) if mount.mountpoint == path), None)
 
 
@@ -106,7 +106,7 @@ def check_mountpoint(path: str) -> str | None:
 
 
 def is_mounted_already(path: str) -> bool:
-    """Tell whether `mount -a` calls for what is mounted: by the source that we show it cannot know a line of fstab."""
+    """Return whether `mount -a` mounts an existing mount again: it cannot match the source that we show with fstab."""
     mount = top_mount(mounts(), path)
     if mount is None or mount.fstype != FUSE_TYPE:
         return False
@@ -114,7 +114,7 @@ def is_mounted_already(path: str) -> bool:
 
 
 def _called_by_mount_all() -> bool:
-    """Look at who called us, and, as mount.fuse puts a shell between, at who called him."""
+    """Look at our parent and, because mount.fuse starts a shell in between, at its parent."""
     pid = os.getppid()
     for _ in range(_GENERATIONS):
         try:
@@ -169,7 +169,7 @@ _ASK: Final = "import errno, os, sys\ntry: os.statvfs(sys.argv[1])\nexcept OSErr
 def life_of(path: str, patience_s: float = 5.0) -> Life:
     """Ask by statfs, the one call whose answer the kernel never has in its cache.
 
-    In a process of its own: who asks a daemon that hangs cannot be sure to get away again.  It holds nothing of ours
+    In a process of its own: a call on a daemon that hangs may never return.  That process holds nothing of ours
     open meanwhile, and needs no /dev/null for that.
     """
     pipe = subprocess.PIPE
@@ -182,7 +182,7 @@ def life_of(path: str, patience_s: float = 5.0) -> Life:
         try:
             process.wait(_LAST_WORD_S)
         except subprocess.TimeoutExpired:
-            process.returncode = -9  # it ends when the daemon does; nobody here waits for that
+            process.returncode = -9  # it ends when the daemon does; we do not wait for it
         return Life.STUCK
     finally:
         for end in (process.stdin, process.stdout, process.stderr):

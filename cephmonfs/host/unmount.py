@@ -1,4 +1,4 @@
-"""Unmounting as root, without following a link that somebody may have put in the place of a directory meanwhile."""
+"""Unmounting as root without following a link that another user may have put in place of a directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UMOUNT_NOFOLLOW: Final = 8
 def unmount(path: str, *, lazy: bool) -> None:
     """Unmount what is mounted on a path that has been made free of links.  Raises OSError.
 
-    The kernel looks at the last part of the path only (UMOUNT_NOFOLLOW), so we go down to its parent ourselves.
+    The kernel checks the last part of the path only (UMOUNT_NOFOLLOW), so its parent is opened part by part.
     """
     parent = _open_parent(path)
     try:
