@@ -1,8 +1,8 @@
-"""What the connections of both messenger protocols have in common: everything but what is said.
+"""The base of the connections of both messenger protocols: states, buffers, sequence numbers.
 
 No socket, no clock: bytes go in by `receive_data`, out by `data_to_send`.  A connection knows nothing of
 authentication methods; between AuthMore or AuthDone and the answer it reads no further.  It sets no timers:
-whoever drives it bounds the handshake as a whole.  After any error it is FAILED for good.
+its driver bounds the handshake as a whole.  After any error it is FAILED for good.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class State(Enum):
-    """Where the handshake stands; the *_LOCAL states wait for a call of ours, not for the peer."""
+    """Where the handshake stands; the *_LOCAL states wait for a call of the driver, not for the peer."""
 
     BANNER = auto()
     HELLO = auto()  # v2
@@ -100,7 +100,7 @@ class Connection(ABC):
 
     @abstractmethod
     def start_auth(self, entity: EntityName, global_id: int, method: int, modes: tuple[Mode, ...]) -> None:
-        """Say who we are, and which method and which modes we propose."""
+        """Send our name, and the method and modes that we propose."""
 
     @abstractmethod
     def auth_more(self, payload: bytes) -> None:
@@ -121,7 +121,7 @@ class Connection(ABC):
     # for these calls
 
     def _leave(self, state: State) -> None:
-        """Leave a state of ours; only `_go_on` leads on."""
+        """Leave a *_LOCAL state; `_go_on` enters the next one."""
         if self._state is not state:
             raise RuntimeError(f"called in {self._state.name}, belongs to {state.name}")
         self._state = _FAILED
@@ -166,7 +166,7 @@ class Connection(ABC):
         self._seq_in = seq
 
     def _count(self, n: int) -> None:
-        """A handshake is short: whoever talks on and on does not want a session."""
+        """Bound the bytes of a handshake: no honest monitor sends more."""
         self._received += n
         if self._received > limits.MAX_PREAUTH_BYTES:
             self._fail()

@@ -1,4 +1,4 @@
-"""What a connection tells whoever drives it; the same for both messenger protocols."""
+"""The events that a connection returns to its driver; the same for both messenger protocols."""
 
 from __future__ import annotations
 

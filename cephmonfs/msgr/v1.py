@@ -13,9 +13,9 @@ What holds for either protocol is in connection.py.  What differs from v2:
 
 - Authentication is done by messages.  The monitor may send its MonMap in the midst of them, unasked: it is handed
   on after Ready.  A refusal ends the connection's usefulness: a monitor keeps to the method it began with.
-- Towards monitors nothing is signed and nothing encrypted: cephx protects the key, not what is said afterwards.
-- Without KEEPALIVE2 on the other side nobody acknowledges a sign of life; then the monmap is asked for instead, and
-  whatever message comes next is the acknowledgement.
+- Towards monitors nothing is signed and nothing encrypted: cephx protects the key, not the messages.
+- A peer without KEEPALIVE2 does not acknowledge keepalives; then the monmap is requested instead, and the next
+  message of any type is the acknowledgement.
 
 Ceph v20.2.4: src/msg/async/ProtocolV1.cc, src/mon/MonClient.cc.
 """
@@ -205,7 +205,7 @@ class ConnectionV1(Connection):
         return True
 
     def _read_seq(self) -> bool:
-        """How far the monitor got with a connection of ours before this one: there was none."""
+        """The sequence number that the monitor has seen on an earlier connection: there was none."""
         if self._buf.take(_SEQ_SIZE) is None:
             return False
         self._out.append(bytes(_SEQ_SIZE))

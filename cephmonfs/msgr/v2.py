@@ -169,7 +169,7 @@ class ConnectionV2(Connection):
         return f"{Tag(tag).name if tag in Tag.__members__.values() else f'unknown ({tag})'} frame"
 
     def _read_banner(self) -> bool:
-        """u8[8] banner, le16 length, le64 supported, le64 required; whatever follows is ignored."""
+        """u8[8] banner, le16 length, le64 supported, le64 required; the rest is ignored."""
         head = self._buf.peek(len(BANNER) + 2)
         if not BANNER.startswith(head[: len(BANNER)]):
             if head.startswith(V1_BANNER):
