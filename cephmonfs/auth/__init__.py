@@ -1,1 +1,1 @@
-"""Payload in, payload out: the methods by which a monitor comes to believe who we are."""
+"""Authentication methods: payload in, payload out."""

@@ -8,8 +8,8 @@
 That the monitor can seal with our key is its proof to us; the messenger's AUTH_SIGNATURE, keyed by what was inside,
 is the second.  With a key of type aes the first is weak (CVE-2025-30156): AES-CBC without a MAC can be rearranged.
 So a reply is read in two steps.  First everything that anybody can see: counts, lengths, sizes.  Then all envelopes
-are opened, the later ones too if an earlier one was bad, and one error stands for whatever was wrong in any of them:
-somebody who does not know the session key never learns whether the ticket alone was acceptable.  For the same reason
+are opened, the later ones too if an earlier one was bad, and any fault in any of them is the same error: an attacker
+without the session key does not learn whether the ticket alone was acceptable.  For the same reason
 the service tickets, which are sealed with the session key, are not optional.
 Ceph v20.2.4: src/auth/cephx/CephxProtocol.h, CephxClientHandler.cc, CephxServiceHandler.cc.
 """
@@ -118,7 +118,7 @@ class _Envelopes:
     def open(
         self, key: CryptoKey, usage: Usage, data: bytes, sizes: Sequence[int] | None, read: Callable[[Cursor], T]
     ) -> T | None:
-        """Return what is inside, None if that is not what a monitor puts there."""
+        """Return the decoded content, None if it is not what a monitor writes."""
         if sizes is None or len(data) in sizes:
             try:
                 return opened(key, usage, data, usage.name, read)
@@ -131,7 +131,7 @@ class _Envelopes:
 class CephxHandshake:
     """One authentication.  Raises AuthError, IntegrityError, DecodeError; none of them may be ignored.
 
-    Keys of a type below `weakest` are refused: ours before it proves anything, session keys as they come.
+    Keys of a type below `weakest` are refused: our own before it is used, session keys when they arrive.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class CephxHandshake:
         return bytes(enc)
 
     def done(self, payload: bytes, global_id: int, secret_sizes: Sequence[int] = SECRET_SIZES) -> AuthResult:
-        """Check the monitor's answer and take what is in it.
+        """Check the monitor's answer and return its content.
 
         `secret_sizes` are those that the connection secret may have in this mode.  Raises IntegrityError, always with
         the same text, for anything that is wrong with or in an envelope.
@@ -268,7 +268,7 @@ class CephxHandshake:
         kinds: Sequence[KeyType],
         old_key: CryptoKey | None,
     ) -> Ticket:
-        """Open one.  Where that fails our own key stands in, so that what follows takes the same time."""
+        """Open one.  After a failure our own key takes its place, so that the next steps take the same time."""
         sizes = [sealed_size(key.type, _TICKET_BYTES + SECRET_BYTES[kind]) for kind in kinds]
         content = envelopes.open(key, Usage.TICKET_SESSION_KEY, ticket.sealed, sizes, _Content.decode)
         if content is None:

@@ -3,8 +3,8 @@
 What is encrypted is not X but u8 1, le64 magic, X.  The key's type chooses the cipher; the key usage
 matters to type 2 alone.  Ceph v20.2.4: src/auth/cephx/CephxProtocol.h, src/auth/Crypto.cc.
 
-Type 1 has no MAC, so its ciphertext can be rearranged by somebody who does not know the key.  What is inside must
-therefore be exactly what a monitor writes: `opened` reads it to the last byte, and whatever is wrong raises one error.
+Type 1 has no MAC, so an attacker without the key can rearrange its ciphertext.  The content must therefore be
+exactly what a monitor writes: `opened` reads it to the last byte, and every fault raises the same error.
 """
 
 from __future__ import annotations

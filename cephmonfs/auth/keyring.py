@@ -4,7 +4,7 @@
         key = AQ...==
         caps mon = "allow r"
 
-No message repeats any of the text.  One damaged or unknown key in a keyring harms only who asks for it.
+No message repeats any of the text.  A damaged or unknown key in a keyring is an error only for its own entity.
 Ceph v20.2.4: src/auth/KeyRing.cc.
 """
 
@@ -28,7 +28,7 @@ _PLAIN = "write it anew with: ceph auth get client.NAME, without -f"
 
 @dataclass(frozen=True, slots=True)
 class KeyringEntry:
-    """One section.  `key` is None when there is no good one; `fault` then says why."""
+    """One section.  `key` is None when it has no valid key; `fault` then says why."""
 
     entity: str
     key: CryptoKey | None
