@@ -1,7 +1,7 @@
 """What client and monitors say to each other besides authentication.
 
 Each class is one message: `encode` appends its front, `decode` reads it.  Both directions are here, since
-the embedded monitors speak the other half.  Maps stay encoded: whoever shows them decodes them.
+the embedded monitors speak the other half.  Maps stay encoded; `mon/` decodes them.
 Ceph: src/messages/M*.h.
 """
 
@@ -104,7 +104,7 @@ class MStatfs:
 
 @dataclass(frozen=True, slots=True)
 class MStatfs1:
-    """MStatfs as it was before pools could be asked for.  Wire: paxos, uuid fsid."""
+    """MStatfs before it had a pool.  Wire: paxos, uuid fsid."""
 
     TYPE: ClassVar = MsgType.STATFS
     VERSION: ClassVar = 1
@@ -194,7 +194,7 @@ def _old_item(cur: Cursor) -> SubscribeItem:
 class MMonSubscribe1:
     """MMonSubscribe for a peer without SUBSCRIBE2: what we have instead of what we want first.
 
-    That a map is wanted from epoch 1 on cannot be said: it means the newest one, whatever its epoch.
+    Epoch 1 cannot be requested: it means the newest one.
     Wire: map<str, { le64 unused, le64 have, u8 onetime }>.
     """
 

@@ -52,7 +52,7 @@ _TO_MONITOR: Final[dict[int, type[ToMonitor]]] = {
     MsgType.AUTH: auth.MAuth,
 }
 
-_SUBSCRIBE2: Final = int(Feature.SUBSCRIBE2)  # the enum's own & is slow, and this is asked for each message
+_SUBSCRIBE2: Final = int(Feature.SUBSCRIBE2)  # the enum's own & is slow, and each message needs it
 _SERVER_LUMINOUS: Final = int(Feature.SERVER_LUMINOUS)
 
 

@@ -1,4 +1,4 @@
-"""JSON answers of the monitors, read without trust: bounded in what they become, and each field through the door.
+"""JSON answers of the monitors, which are not trusted: bounded values and memory, sanitised text.
 
 An answer is an object (`Fields`) or a list of objects.  A field of a type that was not expected reads as if it were
 missing, so one odd field costs that field.  Text comes through wire/text.py.  A number is finite and fits 64 bits:

@@ -35,7 +35,7 @@ class CommandDescription:
 
     prefix: tuple[str, ...]  # the words it begins with
     arguments: tuple[CommandArgument, ...]
-    permission: str  # "r", "rw", ..., "" for none; "?" where it is not told
+    permission: str  # "r", "rw", ..., "" for none; "?" where the description has none
     module: str
     flags: int  # MonCommand::FLAG_*; all ones where it is not a number
 
@@ -82,7 +82,7 @@ def _argument(fields: Fields) -> CommandArgument:
 
 
 def _holds(fields: Fields, key: str) -> bool:
-    """Read a boolean, or the word for it: true where it is not told, false for any other word (Nautilus has one)."""
+    """Read a boolean, or the word for it: true where it is missing, false for any other word (Nautilus has one)."""
     value = fields.boolean(key)
     if value is None:
         return not fields.has(key) or fields.name(key) in ("true", "True")

@@ -34,7 +34,7 @@ ODD_OBJECTS: Final = ("degraded", "misplaced", "unfound")
 
 @dataclass(frozen=True, slots=True)
 class Df:
-    """The space of the cluster and of each pool; a number that the release does not tell is missing."""
+    """The space of the cluster and of each pool; a number that the release does not report is missing."""
 
     cluster: Mapping[str, float]  # by CLUSTER_NUMBERS
     pools: Mapping[int, Mapping[str, float]]  # by id, then by POOL_NUMBERS

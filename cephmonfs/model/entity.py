@@ -195,7 +195,7 @@ class EntityAddr:
 
     @property
     def blank(self) -> bool:
-        """True when there is nothing here to connect to."""
+        """True when it is not an address to connect to."""
         return self.type == AddrType.NONE or not self.family
 
     @property

@@ -26,7 +26,7 @@ class HealthCheck:
     code: str  # unique within a report
     severity: str  # HEALTH_WARN or HEALTH_ERR; of a hostile monitor any name
     summary: str
-    detail: tuple[str, ...]  # empty unless the detail was asked for
+    detail: tuple[str, ...]  # empty unless the detail was requested
     count: int | None
     muted: bool
 
@@ -90,7 +90,7 @@ class Health:
 
 
 def _seconds(ttl: str) -> float | None:
-    """Read the end of a mute, "2026-11-30T13:08:11.576432+0000"; None where there is none or it is no time."""
+    """Read the end of a mute, "2026-11-30T13:08:11.576432+0000"; None if it is missing or not a time."""
     try:
         return datetime.fromisoformat(ttl).timestamp()
     except (ValueError, OverflowError):

@@ -266,7 +266,7 @@ class MDSMap:
     fs_name: str
     damaged: tuple[int, ...]
     balancer: str
-    standby_count_wanted: int  # -1: nobody has said
+    standby_count_wanted: int  # -1: not set
     min_compat_client: int = 0  # a release; 255 or 0: unset
     required_client_features: int = 0  # a mask
     tail: MdsMapTail | None = None

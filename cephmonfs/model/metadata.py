@@ -1,4 +1,4 @@
-"""`ceph mon metadata -f json`: what monitors tell of the machines they run on."""
+"""`ceph mon metadata -f json`: the machines that monitors run on."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class MgrMap:
 
     Wire: ENCODE_START v14 { le32 epoch, addresses, le64 gid, bool available, string name,
     map<le64 gid, standby>, v2 set<string> modules, v6 map<string, string> services, ... }.
-    The rest is lists of modules with all their options, tens of KiB that nobody here asks for.
+    The rest is lists of modules with all their options, tens of KiB that are not used here.
     """
 
     epoch: Epoch

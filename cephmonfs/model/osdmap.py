@@ -1,6 +1,6 @@
 """OSDMap: pools and OSDs, as far as a summary goes.
 
-Placement is no business of ours: CRUSH, pg_temp and all that follows them is skipped by its length, so a map
+Placement is not decoded here: CRUSH, pg_temp and the fields after them are skipped by their length, so a map
 of ten thousand OSDs takes a few milliseconds.  Ceph v20.2.4: src/osd/OSDMap.h and .cc, src/osd/osd_types.cc.
 """
 
@@ -356,7 +356,7 @@ class OSDMap:
         return Epoch(client.u32())
 
     def encode(self, enc: Encoder) -> None:
-        """Append a map without CRUSH and placement: enough for those who look at it as this class does."""
+        """Append a map without CRUSH and placement: enough for a reader that decodes it as this class does."""
         body = Encoder()
         with body.struct(9, 1):
             body.raw(self.fsid.bytes).u32(self.epoch).utime(self.created).utime(self.modified)
@@ -505,7 +505,7 @@ class Incremental:
         )
 
     def encode(self, enc: Encoder) -> None:
-        """Append one without placement: enough for those who look at it as this class does."""
+        """Append one without placement: enough for a reader that decodes it as this class does."""
         body = Encoder()
         with body.struct(8, 1):
             body.raw(self.fsid.bytes).u32(self.epoch).utime(self.modified).s64(self.new_pool_max).s32(self.new_flags)

@@ -1,6 +1,6 @@
 """The part of an OSDMap that places data: addresses of OSDs, exceptions for single PGs, erasure code profiles.
 
-Read only for those who look at it, beside `OSDMap`, which checks versions and checksums; CRUSH itself is skipped.
+Decoded only when a file needs it, beside `OSDMap`, which checks versions and checksums; CRUSH itself is skipped.
 Ceph v20.2.4: src/osd/OSDMap.h and .cc.
 """
 

@@ -155,7 +155,7 @@ def _is_integer(word: str, base: int = 10) -> bool:
 
 
 def _any(_: CommandArgument, word: str) -> str:
-    """CephPoolname, CephObjectname, and whatever is newer than we are: the monitor judges."""
+    """CephPoolname, CephObjectname, and types newer than we are: the monitor checks them."""
     return word
 
 

@@ -1,14 +1,14 @@
 """Text of a user in messages: shown as it is, unless it could be a key.
 
-People paste keys into the wrong place: as a file name, a user, a section of a keyring, an option.  Whatever a user
+People paste keys into the wrong place: as a file name, a user, a section of a keyring, an option.  Text that a user
 typed or wrote into a file passes `shown` before it becomes part of a message; a whole line passes `censored` before it
 leaves the program, for what came from elsewhere (an exception of Python's, an answer that repeats the question).
 
 What could be a key:
 
 - a word that begins as Ceph's keys do in base64: "AQ" (aes) or "Ag" (aes256k), then A to D;
-- a run of base64 in which upper case, lower case and digits change as often as in random text, so that a key is told
-  that was cut at both ends; "/" is of the alphabet, and paths have long runs, so that these must be longer;
+- a run of base64 in which upper case, lower case and digits change as often as in random text, so that a key
+  that was cut at both ends is recognised; "/" is in the alphabet, and paths have long runs, so these must be longer;
 - hex digits, 32 or more without a dash, as an fsid has them (`shown` only: hashes are no secret in a line of the log).
 
 Quotes, blanks and URL encoding around or inside it make no difference.
@@ -35,7 +35,7 @@ _BETWEEN: Final = re.compile(r"""[^\x21-\x7e]+|["'`\\]+""")
 _WORD: Final = re.compile(r"""[^\s"'`<>()\[\]{},;]+""")
 _ENCODED_AT_MOST: Final = 3  # times
 
-_PLAIN_RUN: Final = 12  # characters of base64 without "/" that random text is told by
+_PLAIN_RUN: Final = 12  # characters of base64 without "/" by which random text is recognised
 _RUN_WITH_SLASHES: Final = 20
 _CHANGES: Final = 0.4  # random base64 changes between upper case, lower case and digits at 0.62 of its places
 

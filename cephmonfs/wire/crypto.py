@@ -1,7 +1,7 @@
 """AES-CBC, AES-GCM, the encryption of RFC 8009, HMAC; the only importer of `cryptography`.
 
 Nothing here knows a Ceph structure.  A failed check raises `IntegrityError` with one and the same
-text whatever was wrong (padding, tag, length), so that it tells an attacker nothing.
+text for every fault (padding, tag, length), so that an attacker learns nothing.
 """
 
 from __future__ import annotations

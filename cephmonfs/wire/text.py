@@ -1,6 +1,6 @@
-"""The door for text of the cluster: past it, nothing is a command to a terminal, a browser or a parser.
+"""Sanitises text of the cluster: the result holds no command for a terminal, a browser or a parser.
 
-Every string of an encoding passes it in `Cursor.text`, every string of a JSON answer in `model/answer.py`, and every
+Every string of an encoding passes here in `Cursor.text`, every string of a JSON answer in `model/answer.py`, and every
 sentence that quotes a peer in `one_line`.  What a character is comes from Unicode: control characters (C0, DEL, C1),
 format characters (bidi marks and isolates, zero width), line and paragraph separators, surrogates, private and
 unassigned code points are not printable, and neither is any space but U+0020.
@@ -29,7 +29,7 @@ def one_line(text: str, limit: int = limits.MAX_SENTENCE) -> str:
     """Return a sentence: white space of any kind becomes one space; otherwise as `printable`."""
     if len(text) <= limit and text.isprintable():
         return text
-    cut = text[: limit + 1]  # a peer's text may be of a MiB; what is looked at is bounded, too
+    cut = text[: limit + 1]  # a peer's text may have a MiB; bound the work, too
     return printable(" ".join(cut.split()) + (_CUT if len(text) > len(cut) else ""), limit)
 
 
