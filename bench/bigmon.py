@@ -21,12 +21,14 @@ from unittest import mock
 
 import trio
 
-from cephmonfs.demo import cluster, monitors, osdmap
-from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.demo.service import ClientSession
+from cephmonfs.demo import cluster, osdmap
+from cephmonfs.demo.content import DemoContent
+from cephmonfs.demo.monitors import DemoSettings, run_monitors
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, to_message
 from cephmonfs.model.entity import Epoch
+from cephmonfs.monitor import listener, monitors
+from cephmonfs.monitor.service import ClientSession
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.encoder import Encoder
@@ -65,12 +67,19 @@ class BigSession(ClientSession):
     _round = 0
     _due_at = 0.0
 
-    def _osdmap_message(self, start: int, epoch: int, state: cluster.State) -> Message:
-        return self._full(epoch)
+    @property
+    def _demo(self) -> cluster.DemoCluster:
+        assert isinstance(self._content, DemoContent)
+        return self._content.cluster
+
+    def _map_message(self, name: str, start: int, now: float) -> Message:
+        if name == "osdmap":
+            return self._full(self._demo.at(now).osdmap.epoch)
+        return super()._map_message(name, start, now)
 
     def _full(self, epoch: int) -> Message:
-        blob = _with_epoch(_blob(self._cluster), epoch)
-        return to_message(mon.MOSDMap(self._cluster.fsid.bytes, {}, {epoch: blob}, epoch, epoch))
+        blob = _with_epoch(_blob(self._demo), epoch)
+        return to_message(mon.MOSDMap(self._demo.fsid.bytes, {}, {epoch: blob}, epoch, epoch))
 
     def tick(self, now: float) -> list[Message]:
         if not Shape.every_s:
@@ -84,12 +93,12 @@ class BigSession(ClientSession):
             monmap = replace(self._monmap, epoch=Epoch(self._monmap.epoch + self._round))
             monmap.encode(enc, self._features)
             return [to_message(mon.MMonMap(bytes(enc)))]
-        return [self._full(self._cluster.at(now).osdmap.epoch + 1000 + self._round)]
+        return [self._full(self._demo.at(now).osdmap.epoch + 1000 + self._round)]
 
 
 async def _main(settings: DemoSettings) -> None:
-    monitors._TICK_S = min(0.1, Shape.every_s or 0.5)  # type: ignore[misc]
-    async with monitors.run_monitors(settings) as demo:
+    listener._TICK_S = min(0.1, Shape.every_s or 0.5)  # type: ignore[misc]
+    async with run_monitors(settings) as demo:
         blob = _blob(demo.cluster)
         facts: dict[str, Any] = {
             "addrs": demo.addrs,

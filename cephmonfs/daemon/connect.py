@@ -58,7 +58,7 @@ async def prepare(config: MountConfig) -> AsyncIterator[MountConfig]:
     from cephmonfs.config.monaddr import MonTarget
     from cephmonfs.demo.monitors import DemoSettings, run_monitors
 
-    settings = DemoSettings(config.demo.mons, config.demo.seed, KeyType[config.key_type.upper()])
+    settings = DemoSettings(mons=config.demo.mons, seed=config.demo.seed, key_type=KeyType[config.key_type.upper()])
     async with run_monitors(settings) as demo:
         targets = tuple(MonTarget(host, port, "v2") for _, host, port in demo.addrs)
         yield config.effective(targets=targets, entity=demo.entity, key=demo.key, fsid=str(demo.fsid))

@@ -11,28 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.demo import dumps, texts
+from cephmonfs.demo.request import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from cephmonfs.demo.cluster import DemoCluster, State
     from cephmonfs.model.monmap import MonMap
 
 _EINVAL: Final = -22
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A command with all that an answer is made from."""
-
-    cluster: DemoCluster
-    monmap: MonMap
-    state: State
-    args: Mapping[str, object]
-
-    def has(self, name: str) -> bool:
-        """Tell whether an optional argument was given."""
-        return bool(self.args.get(name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from cephmonfs.demo.maps import COMPAT, MGR_ACTIVE_GID, MGR_MODULES, MGR_STANDBY
 from cephmonfs.model.mdsmap import CompatSet, state_name
 
 if TYPE_CHECKING:
-    from cephmonfs.demo.commands import Request
+    from cephmonfs.demo.request import Request
     from cephmonfs.model.entity import AddrVec
     from cephmonfs.model.monmap import MonMap
 

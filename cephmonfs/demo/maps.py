@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from cephmonfs.demo.cephx_server import utime_of
 from cephmonfs.demo.cluster import DATA_POOL, FS_NAME, FSCID, METADATA_POOL, RELEASE, DemoCluster, Mds, State
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrVec, Epoch
@@ -12,6 +11,7 @@ from cephmonfs.model.fsmap import Filesystem, FSMap
 from cephmonfs.model.mdsmap import CompatSet, FeatureSet, MdsInfo, MDSMap
 from cephmonfs.model.mgrmap import MgrMap
 from cephmonfs.model.monmap import AuthCiphers, MonInfo, MonMap
+from cephmonfs.wire.cursor import Utime
 from cephmonfs.wire.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ COMPAT: Final = CompatSet(incompat=FeatureSet(1 | sum(1 << n for n in _INCOMPAT)
 
 def monmap(cluster: DemoCluster, kind: KeyType) -> MonMap:
     """The monitors: version 9 as Pacific has it, version 10 where keys are of type 2."""
-    stamp = utime_of(cluster.created)
+    stamp = Utime.of(cluster.created)
     aes256k = kind is KeyType.AES256K
     ciphers = AuthCiphers(1, KeyType.AES256K, (KeyType.AES256K,), KeyType.AES256K) if aes256k else AuthCiphers()
     mons = zip(cluster.names, cluster.addrs, strict=True)
@@ -89,8 +89,8 @@ def mdsmap(cluster: DemoCluster, state: State) -> MDSMap:
         cas_pool=-1,
         compat=COMPAT,
         metadata_pool=METADATA_POOL,
-        created=utime_of(cluster.created + 300),
-        modified=utime_of(state.fs_modified),
+        created=Utime.of(cluster.created + 300),
+        modified=Utime.of(state.fs_modified),
         tableserver=0,
         in_ranks=(0,),
         inc=((0, active.incarnation),),

@@ -10,7 +10,6 @@ import struct
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from cephmonfs.demo.cephx_server import utime_of
 from cephmonfs.demo.cluster import HOSTS, OSDS_PER_HOST, DemoCluster, Pool, State
 from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Utime
@@ -73,7 +72,7 @@ def encode_incremental(cluster: DemoCluster, state: State) -> bytes:
     enc = Encoder()
     with enc.struct(8, 7):
         with enc.struct(8, 1):
-            enc.raw(cluster.fsid.bytes).u32(state.osdmap.epoch).utime(utime_of(state.osd_modified))
+            enc.raw(cluster.fsid.bytes).u32(state.osdmap.epoch).utime(Utime.of(state.osd_modified))
             enc.s64(-1).s32(-1).blob(full).blob(b"").s32(-1)  # pool max, flags, full map, crush, max osd
             for _ in range(17 + 4):  # what changed: nothing besides; two times
                 enc.u32(0)
@@ -94,7 +93,7 @@ def encode_incremental(cluster: DemoCluster, state: State) -> bytes:
 def _encode_client_part(enc: Encoder, cluster: DemoCluster, state: State) -> None:
     pools = [use.pool for use in state.pools]
     enc.raw(cluster.fsid.bytes).u32(state.osdmap.epoch)
-    enc.utime(utime_of(cluster.created)).utime(utime_of(state.osd_modified))
+    enc.utime(Utime.of(cluster.created)).utime(Utime.of(state.osd_modified))
     enc.u32(len(pools))
     for pool in pools:
         enc.s64(pool.id)
@@ -112,7 +111,7 @@ def _encode_client_part(enc: Encoder, cluster: DemoCluster, state: State) -> Non
     enc.u32(1).text("default").mapping(profile, Encoder.text, Encoder.text)
     enc.u32(0).u32(0)  # pg_upmap, pg_upmap_items
     enc.u32(3).u32(0).u32(0)  # crush version, new removed and new purged snaps
-    enc.utime(utime_of(state.osd_modified)).utime(utime_of(cluster.created))  # last up, last in change
+    enc.utime(Utime.of(state.osd_modified)).utime(Utime.of(cluster.created))  # last up, last in change
 
 
 def _encode_addrs(enc: Encoder, cluster: DemoCluster, state: State, which: int) -> None:
@@ -137,8 +136,8 @@ def _encode_osd_part(enc: Encoder, cluster: DemoCluster, state: State) -> None:
     enc.u32(count)
     for up in state.osd_up:
         with enc.struct(4, 1):
-            enc.utime(_NEVER if up else utime_of(state.osd_modified)).u32(0).u32(0)
-            enc.u64(_FEATURES).u32(0).utime(utime_of(cluster.created)).u32(0)
+            enc.utime(_NEVER if up else Utime.of(state.osd_modified)).u32(0).u32(0)
+            enc.u64(_FEATURES).u32(0).utime(Utime.of(cluster.created)).u32(0)
     _encode_addrs(enc, cluster, state, 3)
     enc.raw(struct.pack("<fff", NEARFULL, FULL, BACKFILLFULL)).u8(_MIN_COMPAT_LUMINOUS).u8(_PACIFIC)
     enc.u32(0).u32(0).u32(0)  # removed snaps queue, crush node flags, device class flags
@@ -162,7 +161,7 @@ def _encode_pool(enc: Encoder, cluster: DemoCluster, pool: Pool) -> None:
         enc.u32(len(APPLICATIONS[pool.id]))
         for name, values in APPLICATIONS[pool.id].items():
             enc.text(name).mapping(values, Encoder.text, Encoder.text)
-        enc.utime(utime_of(cluster.created + 100 * pool.id))
+        enc.utime(Utime.of(cluster.created + 100 * pool.id))
         enc.u32(pool.pg_num).u32(pool.pg_num).u32(pool.pg_num).u32(0).u32(0).u32(0).u8(2)
         with enc.struct(1, 1):  # pg merge: never
             enc.u8(1).u64(0).u32(0).s32(-1).raw(bytes(3 * 4 + 2 * 12))

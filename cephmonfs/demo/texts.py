@@ -11,7 +11,7 @@ from cephmonfs.model.mdsmap import state_name
 
 if TYPE_CHECKING:
     from cephmonfs.demo.cluster import Mds, Pool
-    from cephmonfs.demo.commands import Request
+    from cephmonfs.demo.request import Request
 
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")

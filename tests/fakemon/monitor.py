@@ -30,16 +30,18 @@ from functools import partial
 
 import trio
 
-from cephmonfs.demo.authserver import Answer, ServerAuth
-from cephmonfs.demo.cephx_server import CephxAuth, CephxServer
 from cephmonfs.demo.cluster import DemoCluster
-from cephmonfs.demo.monitors import DemoSettings, Monitors, peer_addr
-from cephmonfs.demo.server_v2 import ClientMessage, ClientReady, Piece, ServerConnectionV2
-from cephmonfs.demo.service import ClientSession
+from cephmonfs.demo.monitors import DemoSettings, demo_monitors
 from cephmonfs.errors import ProtocolError
 from cephmonfs.messages.message import Message, MsgType
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName
+from cephmonfs.monitor.authserver import Answer, ServerAuth
+from cephmonfs.monitor.cephx_server import CephxAuth, CephxServer
+from cephmonfs.monitor.listener import peer_addr
+from cephmonfs.monitor.monitors import Monitors, MonitorSettings
+from cephmonfs.monitor.server_v2 import ClientMessage, ClientReady, Piece, ServerConnectionV2
+from cephmonfs.monitor.service import ClientSession
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.frames_v2 import pack_preamble
 
@@ -195,7 +197,7 @@ class FaultyConnection(ServerConnectionV2):
         peer: EntityAddr,
         methods: dict[int, Callable[[], ServerAuth]],
         faults: Sequence[Fault],
-        settings: DemoSettings,
+        settings: MonitorSettings,
         rank: int,
     ) -> None:
         self._faults = faults
@@ -302,7 +304,7 @@ class FakeMonitor:
         if any(isinstance(fault, Impostor) for fault in faults):
             other = monitors.cephx.new_key(settings.key_type, 0.0)
             methods = {2: lambda: _ImpostorAuth(monitors.cephx, other)}
-        return FaultyConnection(monitors.cluster.addrs[self.rank], peer, methods, faults, settings, self.rank)
+        return FaultyConnection(monitors.content.addrs[self.rank], peer, methods, faults, settings, self.rank)
 
     @property
     def open(self) -> int:
@@ -375,7 +377,7 @@ class _Served:
         while (event := self._conn.next_event()) is not None:
             match event:
                 case ClientReady():
-                    self._session = self._monitor.monitors.session(self._monitor.rank, event, self._conn)
+                    self._session = self._monitor.monitors.session(event, self._conn)
                 case ClientMessage(message):
                     self._monitor.received.append(message)
                     if self._session is not None:
@@ -418,18 +420,15 @@ class FakeCluster:
 
     mons: list[FakeMonitor]
     monitors: Monitors
-
-    @property
-    def cluster(self) -> DemoCluster:
-        return self.monitors.cluster
+    cluster: DemoCluster
 
     @property
     def addrs(self) -> tuple[EntityAddr, ...]:
-        return self.monitors.cluster.addrs
+        return self.cluster.addrs
 
     @property
     def fsid(self) -> bytes:
-        return self.monitors.cluster.fsid.bytes
+        return self.cluster.fsid.bytes
 
     @property
     def entity(self) -> EntityName:
@@ -444,8 +443,8 @@ def in_memory(settings: DemoSettings | None = None, clock: Callable[[], float] =
     """Make monitors that listen nowhere: give `serve` a memory stream."""
     settings = settings or DemoSettings(mons=1)
     addrs = tuple(EntityAddr.of("127.0.0.1", 3300 + rank, AddrType.MSGR2) for rank in range(settings.mons))
-    monitors = Monitors(settings, DemoCluster(settings.seed, addrs, clock()), clock)
-    return FakeCluster([FakeMonitor(monitors, rank) for rank in range(settings.mons)], monitors)
+    cluster, monitors = demo_monitors(settings, addrs, clock)
+    return FakeCluster([FakeMonitor(monitors, rank) for rank in range(settings.mons)], monitors, cluster)
 
 
 @asynccontextmanager
@@ -457,12 +456,12 @@ async def fake_cluster(
     listeners = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(settings.mons)]
     ports = [listener.socket.getsockname()[1] for listener in listeners]
     addrs = tuple(EntityAddr.of("127.0.0.1", port, AddrType.MSGR2) for port in ports)
-    monitors = Monitors(settings, DemoCluster(settings.seed, addrs, clock()), clock)
+    cluster, monitors = demo_monitors(settings, addrs, clock)
     fakes = [FakeMonitor(monitors, rank) for rank in range(settings.mons)]
     async with trio.open_nursery() as nursery:
         for fake, listener in zip(fakes, listeners, strict=True):
             nursery.start_soon(trio.serve_listeners, partial(_serve, fake), [listener])
-        yield FakeCluster(fakes, monitors)
+        yield FakeCluster(fakes, monitors, cluster)
         nursery.cancel_scope.cancel()
 
 

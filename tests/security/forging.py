@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from cephmonfs.auth.envelope import Usage, seal, unseal
-from cephmonfs.demo.authserver import Answer, Challenge, Granted
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
+from cephmonfs.monitor.authserver import Answer, Challenge, Granted
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Utime

@@ -22,8 +22,6 @@ from typing import Final
 import pytest
 import trio
 
-from cephmonfs.demo.authserver import ServerAuth
-from cephmonfs.demo.cephx_server import CephxAuth
 from cephmonfs.demo.monitors import DemoSettings
 from cephmonfs.messages.message import Message
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
@@ -32,6 +30,8 @@ from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.mon.snapshot import Snapshot, State, StatfsRecord
+from cephmonfs.monitor.authserver import ServerAuth
+from cephmonfs.monitor.cephx_server import CephxAuth
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient, open_client
 from tests.fakemon import monitor as fm
@@ -206,7 +206,7 @@ def _serve_instead(monitor: fm.FakeMonitor, serve: Serve) -> None:
 
 def _authenticate_instead(monitor: fm.FakeMonitor, auth: Callable[[], ServerAuth]) -> None:
     def connection(faults: Sequence[fm.Fault], peer: EntityAddr) -> fm.FaultyConnection:
-        own, settings = monitor.monitors.cluster.addrs[monitor.rank], monitor.monitors.settings
+        own, settings = monitor.monitors.content.addrs[monitor.rank], monitor.monitors.settings
         return fm.FaultyConnection(own, peer, {2: auth}, faults, settings, monitor.rank)
 
     monitor._connection = connection  # type: ignore[method-assign]

@@ -18,13 +18,13 @@ import pytest
 from cephmonfs.auth.cephx import CephxHandshake, _Content
 from cephmonfs.auth.credentials import Credentials
 from cephmonfs.auth.envelope import Usage, opened, seal, unseal
-from cephmonfs.demo.authserver import Challenge, Granted
-from cephmonfs.demo.cephx_server import CephxAuth, CephxServer
 from cephmonfs.errors import IntegrityError, Unproven
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
 from cephmonfs.mon.connection import Identity, MonConnection
 from cephmonfs.mon.hunt import Candidate
+from cephmonfs.monitor.authserver import Challenge, Granted
+from cephmonfs.monitor.cephx_server import CephxAuth, CephxServer
 from cephmonfs.msgr.events import AuthDone, AuthMore, AuthNeeded, Mode
 from cephmonfs.wire import crypto
 from cephmonfs.wire.crypto import Secret

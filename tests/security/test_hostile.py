@@ -13,9 +13,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from cephmonfs.demo.authserver import Answer, Challenge, Refused
 from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.demo.server_v2 import Piece
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.messages.registry import from_monitor
@@ -26,6 +24,8 @@ from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.session import Close, Connect, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import Stamp, State
+from cephmonfs.monitor.authserver import Answer, Challenge, Refused
+from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.frames_v2 import Tag, crc_layout, pack_preamble
 from cephmonfs.wire import limits

@@ -16,11 +16,11 @@ import pytest
 import trio
 
 from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.demo.server_v2 import Piece
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.messages.registry import from_monitor
 from cephmonfs.model.monmap import MonMap
+from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
 from tests.fakemon import monitor as fm

@@ -13,10 +13,7 @@ import trio
 
 from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.auth.envelope import Usage, seal
-from cephmonfs.demo.authserver import Answer, Granted
-from cephmonfs.demo.cephx_server import CephxAuth, TicketInfo, utime_of
 from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.demo.server_v2 import Piece
 from cephmonfs.errors import AuthError, CephMonFSError, DecodeError, ProtocolError, UnexpectedMessage
 from cephmonfs.messages import auth
 from cephmonfs.messages.message import Message, MsgType, to_message
@@ -25,9 +22,12 @@ from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.mon.session import SessionConfig
 from cephmonfs.mon.snapshot import State
+from cephmonfs.monitor.authserver import Answer, Granted
+from cephmonfs.monitor.cephx_server import CephxAuth, TicketInfo
+from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.crypto import Secret
-from cephmonfs.wire.cursor import Cursor
+from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
 from tests.fakemon import monitor as fm
 from tests.fuzz.targets import recordings_v1, recordings_v2
@@ -75,7 +75,7 @@ async def test_T01_replay(modes: tuple[Mode, ...]) -> None:
 
 
 def _handshake() -> CephxHandshake:
-    key = CryptoKey(KeyType.AES, utime_of(0), Secret(b"k" * 16))
+    key = CryptoKey(KeyType.AES, Utime.of(0), Secret(b"k" * 16))
     return CephxHandshake(EntityName(EntityType.CLIENT, "df"), key, None, lambda n: b"r" * n)
 
 
@@ -279,7 +279,7 @@ class _LongKey(Lying):
     """A session key far longer than its type has."""
 
     def _tickets(self, enc: Encoder, key: CryptoKey, tickets: list, old: CryptoKey | None, now: float) -> None:  # type: ignore[type-arg]
-        inner = Encoder().u8(1).u16(2).utime(utime_of(0)).u16(4096).raw(bytes(4096)).utime(utime_of(60))
+        inner = Encoder().u8(1).u16(2).utime(Utime.of(0)).u16(4096).raw(bytes(4096)).utime(Utime.of(60))
         sealed = seal(key, Usage.TICKET_SESSION_KEY, bytes(inner), self._server.random)
         enc.u8(1).u32(1).u32(tickets[0][0]).u8(1).blob(sealed).boolean(False)
         enc.blob(bytes(Encoder().u8(1).u64(1).blob(b"ticket")))

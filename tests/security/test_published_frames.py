@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.auth.envelope import Usage, seal
-from cephmonfs.demo.cephx_server import utime_of
 from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.demo.server_v2 import Piece
 from cephmonfs.errors import CephMonFSError, DecodeError, IntegrityError, ProtocolError
 from cephmonfs.messages import auth
 from cephmonfs.messages.message import Message, MsgType
 from cephmonfs.model.cryptokey import CryptoKey
+from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.frames_v2 import Nonces, Tag, pack_preamble
 from cephmonfs.wire import crypto, limits
-from cephmonfs.wire.cursor import Cursor
+from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
 from tests.fakemon import monitor as fm
 from tests.fuzz.targets import play, recordings_v1, recordings_v2
@@ -189,7 +188,7 @@ class _HugeTickets(Lying):
         for service, info, _ in tickets:
             inner = Encoder().u8(1)
             info.session_key.encode(inner)
-            inner.utime(utime_of(3600))
+            inner.utime(Utime.of(3600))
             enc.u32(service).u8(1).blob(seal(key, Usage.TICKET_SESSION_KEY, bytes(inner), self._server.random))
             enc.boolean(False).blob(bytes(Encoder().u8(1).u64(1).blob(bytes(self.size - 13))))
 

@@ -18,9 +18,9 @@ import pytest
 
 import cephmonfs
 from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.demo.server_v2 import Piece
 from cephmonfs.errors import ConfigError, DecodeError
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
+from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.wire.crypto import Secret
 from tests.fakemon import monitor as fm
 from tests.security.harness import attacked

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from cephmonfs.demo.authserver import EACCES
 from cephmonfs.errors import NotPermitted
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
+from cephmonfs.monitor.authserver import EACCES
 from tests.session.world import Is, World, caps
 
 

@@ -8,8 +8,6 @@ from uuid import UUID
 import pytest
 
 from cephmonfs.demo import maps
-from cephmonfs.demo.authserver import EACCES, Granted, Refused
-from cephmonfs.demo.cephx_server import CephxAuth
 from cephmonfs.demo.monitors import DemoSettings
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message, MsgType, to_message
@@ -17,6 +15,8 @@ from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import EntityName, EntityType, Epoch
 from cephmonfs.mon.connection import Identity
 from cephmonfs.mon.snapshot import CommandReply, Snapshot
+from cephmonfs.monitor.authserver import EACCES, Granted, Refused
+from cephmonfs.monitor.cephx_server import CephxAuth
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
 from tests.session.world import Is, World, encoded_monmap, statfs_reply

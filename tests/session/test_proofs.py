@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from cephmonfs.demo.authserver import Answer
-from cephmonfs.demo.cephx_server import CephxAuth
 from cephmonfs.demo.monitors import DemoSettings
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.mon import hunt
+from cephmonfs.monitor.authserver import Answer
+from cephmonfs.monitor.cephx_server import CephxAuth
 from tests.session.world import World
 
 DAY = 86400.0

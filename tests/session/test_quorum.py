@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from cephmonfs.demo.authserver import EACCES
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.mon.snapshot import CommandReply
+from cephmonfs.monitor.authserver import EACCES
 from tests.session.world import Is, World, caps
 
 COMMANDS = ("health", "status", "df", "fsid", "quorum_status")

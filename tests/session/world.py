@@ -23,11 +23,7 @@ from uuid import UUID
 
 from cephmonfs.demo import maps
 from cephmonfs.demo import osdmap as demo_osdmap
-from cephmonfs.demo.authserver import EACCES
-from cephmonfs.demo.cluster import DemoCluster
-from cephmonfs.demo.monitors import DemoSettings, Monitors
-from cephmonfs.demo.server_v2 import ClientMessage, ClientReady, ServerConnectionV2
-from cephmonfs.demo.service import ClientSession
+from cephmonfs.demo.monitors import DemoSettings, demo_monitors
 from cephmonfs.errors import CephMonFSError, ProtocolError
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
@@ -42,6 +38,9 @@ from cephmonfs.mon.decoding import DecodeJob
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Decode, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
+from cephmonfs.monitor.authserver import EACCES
+from cephmonfs.monitor.server_v2 import ClientMessage, ClientReady, ServerConnectionV2
+from cephmonfs.monitor.service import ClientSession
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
@@ -96,8 +95,7 @@ class World:
         self.wall_shift = 0.0
         self.settings = replace(settings or DemoSettings(seed=3), mons=mons)
         addrs = tuple(EntityAddr.of("127.0.0.1", 3300 + rank, AddrType.MSGR2) for rank in range(mons))
-        self.cluster = DemoCluster(self.settings.seed, addrs, WALL)
-        self.monitors = Monitors(self.settings, self.cluster, lambda: self.wall)
+        self.cluster, self.monitors = demo_monitors(self.settings, addrs, lambda: self.wall)
         self.condition = dict.fromkeys(range(mons), Is.UP)
         self.reply: Reply = lambda _, message: (message,)
         self.received: list[tuple[int, Payload]] = []  # what monitors got, by rank
@@ -321,7 +319,7 @@ class World:
             while (event := conn.server.next_event()) is not None:
                 match event:
                     case ClientReady():
-                        conn.session = self.monitors.session(conn.rank, event, conn.server)
+                        conn.session = self.monitors.session(event, conn.server)
                     case ClientMessage(message):
                         self._handle(conn, message)
         except ProtocolError:

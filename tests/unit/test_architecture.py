@@ -20,7 +20,7 @@ from cephmonfs.runtime.clock import BootClock
 PACKAGE = Path(cephmonfs.__file__).parent
 ROOT = PACKAGE.parent
 OURS = f"{PACKAGE}/"
-DEMO = f"{OURS}demo/"
+MONITORS = (f"{OURS}demo/", f"{OURS}monitor/")
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
 FILE = re.compile(r"`(\w+/(?:\w+/)*\w+\.py)`")
 
@@ -44,7 +44,7 @@ def test_files_that_are_named_exist() -> None:
 def is_monitor(frame: FrameType | None) -> bool:
     """Whether the embedded monitors, which run in the same loop, lead here."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith(DEMO):
+        if frame.f_code.co_filename.startswith(MONITORS):
             return True
         frame = frame.f_back
     return False

@@ -9,11 +9,11 @@ import trio
 import trio.testing
 
 from cephmonfs.demo.monitors import DemoSettings
-from cephmonfs.demo.server_v2 import Piece
 from cephmonfs.errors import CephMonFSError, DecodeError, IntegrityError, ProtocolError, UnexpectedMessage
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import MsgType
 from cephmonfs.model.cryptokey import KeyType
+from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.msgr.events import Mode
 from tests.fakemon import monitor as fm
 from tests.fakemon.driver import Driver

@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from cephmonfs.demo.authserver import EOPNOTSUPP, Answer, Challenge, Granted, Refused, ServerAuth
 from cephmonfs.errors import IntegrityError, ProtocolError, UnexpectedMessage
 from cephmonfs.messages.message import Header2, Message
 from cephmonfs.model import features
 from cephmonfs.model.entity import AddrVec, EntityAddr, EntityName, EntityType
+from cephmonfs.monitor.authserver import EOPNOTSUPP, Answer, Challenge, Granted, Refused, ServerAuth
 from cephmonfs.msgr.events import Mode
 from cephmonfs.msgr.frames_v2 import FrameReader, Layout, Tag, crc_layout, secure_layouts, session_limits, trim
 from cephmonfs.wire import crypto, limits

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from cephmonfs.auth.credentials import AuthMethod
 from cephmonfs.auth.envelope import RandomBytes, Usage, challenge_proof, opened, seal
-from cephmonfs.demo.authserver import EACCES, EINVAL, Answer, Challenge, Granted, Refused
 from cephmonfs.errors import IntegrityError, UnexpectedMessage
 from cephmonfs.model.cryptokey import SECRET_BYTES, CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
+from cephmonfs.monitor.authserver import EACCES, EINVAL, Answer, Challenge, Granted, Refused
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire import crypto, limits
 from cephmonfs.wire.crypto import Secret
@@ -31,11 +31,6 @@ _GET_PRINCIPAL_SESSION_KEY: Final = 0x0200
 _SECURE_SECRET: Final = 64
 _SECRETS_KEPT: Final = 3
 _SERVICES: Final = (EntityType.MON, EntityType.MDS, EntityType.OSD, EntityType.MGR)
-
-
-def utime_of(seconds: float) -> Utime:
-    """Turn seconds since 1970, or a duration, into utime_t."""
-    return Utime.of(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ class CephxServer:
 
     def new_key(self, kind: KeyType, now: float) -> CryptoKey:
         """Make a key."""
-        return CryptoKey(kind, utime_of(now), Secret(self.random(SECRET_BYTES[kind])))
+        return CryptoKey(kind, Utime.of(now), Secret(self.random(SECRET_BYTES[kind])))
 
     def new_global_id(self) -> int:
         """Return a global_id never given before."""
@@ -242,7 +237,7 @@ class CephxAuth:
         for service, info, validity in tickets:
             inner = Encoder().u8(1)
             info.session_key.encode(inner)
-            inner.utime(utime_of(validity))
+            inner.utime(Utime.of(validity))
             enc.u32(service).u8(1).blob(seal(key, Usage.TICKET_SESSION_KEY, bytes(inner), self._server.random))
             secret_id, blob = self._server.seal_ticket(info, now)
             ticket = bytes(Encoder().u8(1).u64(secret_id).blob(blob))

@@ -9,16 +9,16 @@ import pytest
 from cephmonfs.auth.cephx import CephxHandshake
 from cephmonfs.auth.credentials import Credentials
 from cephmonfs.auth.envelope import Usage, seal, unseal
-from cephmonfs.demo.cluster import DATA_POOL, DemoCluster
-from cephmonfs.demo.monitors import DemoSettings, Monitors
-from cephmonfs.demo.server_v2 import ClientMessage, ClientReady, ServerConnectionV2
-from cephmonfs.demo.service import ClientSession
+from cephmonfs.demo.cluster import DATA_POOL
+from cephmonfs.demo.monitors import DemoSettings, demo_monitors
 from cephmonfs.errors import IntegrityError, MissingFeatures, ProtocolError, UnexpectedMessage
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
 from cephmonfs.model.monmap import MonMap
+from cephmonfs.monitor.server_v2 import ClientMessage, ClientReady, ServerConnectionV2
+from cephmonfs.monitor.service import ClientSession
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
@@ -37,7 +37,7 @@ class World:
     def __init__(self, **settings: object) -> None:
         self.now = START
         self.settings = replace(DemoSettings(), **settings)  # type: ignore[arg-type]
-        self.monitors = Monitors(self.settings, DemoCluster(self.settings.seed, ADDRS, START), lambda: self.now)
+        self.cluster, self.monitors = demo_monitors(self.settings, ADDRS, lambda: self.now)
 
     def driver(self, rank: int = 0, prior: Credentials | None = None, **options: object) -> Driver:
         key = None if self.settings.auth_none else self.monitors.key
@@ -64,7 +64,7 @@ class Server:
             match event:
                 case ClientReady():
                     self.ready = event
-                    self.session = self.world.monitors.session(self.rank, event, self.conn)
+                    self.session = self.world.monitors.session(event, self.conn)
                 case ClientMessage(message):
                     self.received.append(message)
                     assert self.session is not None
@@ -116,7 +116,7 @@ def test_every_mode(kind: KeyType, mode: Mode, revision: tuple[int, int], step: 
     assert driver.credentials is not None
     assert driver.credentials.global_id == server.ready.global_id
     assert set(driver.credentials.tickets) == {EntityType.AUTH, EntityType.MON, EntityType.MGR}
-    (reply,) = ask(driver, server, mon.MStatfs(world.monitors.cluster.fsid.bytes))
+    (reply,) = ask(driver, server, mon.MStatfs(world.cluster.fsid.bytes))
     assert isinstance(reply, mon.MStatfsReply)
     assert driver.raw[-1].tid == 7
     driver.conn.send_keepalive(Utime(5, 6))
@@ -325,7 +325,7 @@ def test_out_of_turn() -> None:
 def test_statfs() -> None:
     world = World()
     driver, server = opened(world)
-    fsid = world.monitors.cluster.fsid.bytes
+    fsid = world.cluster.fsid.bytes
     (whole,) = ask(driver, server, mon.MStatfs(fsid))
     (pool,) = ask(driver, server, mon.MStatfs(fsid, DATA_POOL))
     assert isinstance(whole, mon.MStatfsReply)
@@ -349,7 +349,7 @@ def test_versions_and_monmap() -> None:
     assert isinstance(reply, mon.MMonMap)
     monmap = MonMap.decode(Cursor(reply.monmap))
     assert [info.name for info in monmap.mons] == ["a", "b", "c"]
-    assert monmap.fsid == world.monitors.cluster.fsid
+    assert monmap.fsid == world.cluster.fsid
 
 
 def test_subscriptions_start_and_once() -> None:
@@ -364,7 +364,7 @@ def test_subscriptions_start_and_once() -> None:
     assert list(osdmap.full) == [epoch]
     assert driver.feed(server.tick()) == b""
     assert len(driver.messages) == len(names)
-    while world.monitors.cluster.at(world.now).osdmap.epoch == epoch:
+    while world.cluster.at(world.now).osdmap.epoch == epoch:
         world.now += 1
     before = len(driver.messages)
     driver.feed(server.tick())
