@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.config.filesettings import default_settings
-from tests.fuse.mount import Mount
+from tests.doubles.mount import Mount
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuse.mount import Mount
+from tests.doubles.mount import Mount
 
 CHROMIUM = shutil.which("chromium")
 

@@ -17,8 +17,8 @@ import pytest
 from cephmonfs.errors import NoData, NotPermitted
 from cephmonfs.fuse.poll import HAVE_POLL
 from cephmonfs.mon.snapshot import MapRecord, Stamp
-from tests.fuse.fake import KB
-from tests.fuse.mount import Mount
+from tests.doubles.mount import Mount
+from tests.doubles.source import KB
 
 
 def took(act: Callable[[], object]) -> float:

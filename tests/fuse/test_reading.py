@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from cephmonfs.wire.cursor import Utime
-from tests.fuse.fake import FSID, KB, WALL, monmap
-from tests.fuse.mount import Mount
+from tests.doubles.mount import Mount
+from tests.doubles.source import FSID, KB, WALL, monmap
 
 
 def test_df_shows_the_numbers_of_the_monitors(mount: Mount) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import pytest
 
 from cephmonfs.fuse.poll import HAVE_POLL
-from tests.fuse.fake import WALL, map_record
-from tests.fuse.mount import Mount
+from tests.doubles.mount import Mount
+from tests.doubles.source import WALL, map_record
 
 
 def publish_epoch(mount: Mount, epoch: int) -> None:

@@ -15,7 +15,7 @@ from cephmonfs.errors import CephMonFSError
 from cephmonfs.messages import mon
 from cephmonfs.model.cryptokey import CryptoKey
 from cephmonfs.model.entity import AddrType, EntityAddr, EntityName, EntityType
-from tests.fakemon.driver import Driver
+from tests.doubles.client import Driver
 from tests.support.cluster import Cluster
 
 _EVERY_S: Final = 0.03

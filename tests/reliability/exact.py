@@ -30,7 +30,7 @@ from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.monitor.server_v2 import Piece
-from tests.fakemon.monitor import FakeCluster, Fault, Reply, Trickle, fake_cluster
+from tests.doubles.monitor import FakeCluster, Fault, Reply, Trickle, fake_cluster
 from tests.reliability.clients import Call, Prober
 from tests.reliability.measure import quantile
 from tests.support.helper import Mounted

@@ -24,8 +24,8 @@ from cephmonfs.config.mountconfig import resolve
 from cephmonfs.config.options import OPTIONS, Option
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.usertext import censored
-from tests.unit.config.machine import KEY as GOOD
-from tests.unit.config.machine import FakeMachine, keyring
+from tests.doubles.machine import KEY as GOOD
+from tests.doubles.machine import FakeMachine, keyring
 
 
 def _key(kind: int, size: int) -> str:

@@ -30,7 +30,8 @@ from cephmonfs.wire import crypto
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
-from tests.fakemon import monitor as fm
+from tests.doubles import monitor as fm
+from tests.doubles.attack import CRC, SECURE, attacked
 from tests.security.forging import (
     IV,
     Forgery,
@@ -44,7 +45,6 @@ from tests.security.forging import (
     of_three_first_blocks,
     xor,
 )
-from tests.security.harness import CRC, SECURE, attacked
 
 WHO = EntityName(EntityType.CLIENT, "df")
 NOW = 1_800_000_000.0

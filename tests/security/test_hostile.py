@@ -32,8 +32,8 @@ from cephmonfs.wire import limits
 from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.fakemon import monitor as fm
-from tests.security.harness import BOTH_KEYS, BOTH_MODES, CRC, SECURE, Attack, Lying, attacked, cpu_seconds, instead
+from tests.doubles import monitor as fm
+from tests.doubles.attack import BOTH_KEYS, BOTH_MODES, CRC, SECURE, Attack, Lying, attacked, cpu_seconds, instead
 
 # ---- lies of the handshake
 

@@ -23,8 +23,8 @@ from cephmonfs.model.monmap import MonMap
 from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.fakemon import monitor as fm
-from tests.security.harness import instead
+from tests.doubles import monitor as fm
+from tests.doubles.attack import instead
 from tests.support.helper import Mounted
 
 pytestmark = pytest.mark.fuse

@@ -22,7 +22,7 @@ from cephmonfs.mon.session import SessionConfig
 from cephmonfs.mon.snapshot import State
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient, open_client
-from tests.security.harness import cpu_seconds
+from tests.doubles.attack import cpu_seconds
 from tests.security.proxy import KINDS, Proxy, proxies
 from tests.support.cluster import Cluster
 from tests.support.release import RELEASES

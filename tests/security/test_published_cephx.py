@@ -29,9 +29,9 @@ from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
-from tests.fakemon import monitor as fm
+from tests.doubles import monitor as fm
+from tests.doubles.attack import BOTH_KEYS, BOTH_MODES, CRC, SECURE, Lying, attacked, first_segment
 from tests.fuzz.targets import recordings_v1, recordings_v2
-from tests.security.harness import BOTH_KEYS, BOTH_MODES, CRC, SECURE, Lying, attacked, first_segment
 from tests.security.published import published
 
 

@@ -21,9 +21,9 @@ from cephmonfs.msgr.frames_v2 import Nonces, Tag, pack_preamble
 from cephmonfs.wire import crypto, limits
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
-from tests.fakemon import monitor as fm
+from tests.doubles import monitor as fm
+from tests.doubles.attack import BOTH_MODES, CRC, SECURE, Lying, attacked, first_segment, instead
 from tests.fuzz.targets import play, recordings_v1, recordings_v2
-from tests.security.harness import BOTH_MODES, CRC, SECURE, Lying, attacked, first_segment, instead
 from tests.security.published import published
 
 

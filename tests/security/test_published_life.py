@@ -29,9 +29,9 @@ from cephmonfs.monitor.authserver import Answer, Refused
 from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
-from tests.fakemon import monitor as fm
+from tests.doubles import monitor as fm
+from tests.doubles.attack import Lying, attacked, identity
 from tests.fuzz.targets import recordings_v1, recordings_v2
-from tests.security.harness import Lying, attacked, identity
 from tests.security.published import published
 from tests.vectors import load
 
@@ -45,7 +45,7 @@ async def test_T32_nothing_is_left() -> None:
     for _ in range(3):
         async with attacked(fm.Silent(Piece.AUTH_DONE), measure=False) as attack:
             await attack.statfs()
-        tasks = [t.name for t in _tasks() if "cephmonfs.runtime" in t.name or "fakemon" in t.name]
+        tasks = [t.name for t in _tasks() if "cephmonfs.runtime" in t.name or "doubles.monitor" in t.name]
         assert tasks == []
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= fds + 1

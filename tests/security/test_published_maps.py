@@ -30,7 +30,7 @@ from cephmonfs.wire import limits
 from cephmonfs.wire.crc32c import raw_crc32c
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.security.harness import BOTH_MODES, attacked, instead
+from tests.doubles.attack import BOTH_MODES, attacked, instead
 from tests.security.published import published
 from tests.vectors import load, load_list, names
 

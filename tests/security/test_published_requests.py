@@ -15,7 +15,7 @@ import cephmonfs
 from cephmonfs.messages import auth, mon
 from cephmonfs.messages.message import Message, MsgType
 from cephmonfs.wire.cursor import Cursor
-from tests.security.harness import attacked, instead
+from tests.doubles.attack import attacked, instead
 from tests.security.published import published
 
 PACKAGE = Path(cephmonfs.__file__).parent

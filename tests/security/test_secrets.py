@@ -22,8 +22,8 @@ from cephmonfs.errors import ConfigError, DecodeError
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.wire.crypto import Secret
-from tests.fakemon import monitor as fm
-from tests.security.harness import attacked
+from tests.doubles import monitor as fm
+from tests.doubles.attack import attacked
 from tests.support.cluster import Cluster
 from tests.support.helper import CEPHMONFS, Mounted, helper, processes, run
 from tests.support.release import new_key

@@ -26,7 +26,7 @@ from cephmonfs.messages.registry import from_monitor
 from cephmonfs.model.monmap import MonMap
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.fakemon import monitor as fm
+from tests.doubles import monitor as fm
 from tests.support.helper import CEPHMONFS, ROOT, Mounted, run
 from tests.support.hostile import ANSWERS, CONTROL, RAW, encoded
 

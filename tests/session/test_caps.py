@@ -9,7 +9,7 @@ from cephmonfs.errors import NotPermitted
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.monitor.authserver import EACCES
-from tests.session.world import Is, World, caps
+from tests.doubles.world import Is, World, caps
 
 
 def limited(*, statfs: bool, maps_too: bool) -> World:

@@ -18,7 +18,7 @@ from cephmonfs.mon import decoding
 from cephmonfs.wire import limits
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.session.world import World
+from tests.doubles.world import World
 
 pytestmark = pytest.mark.usefixtures("everything_is_large")
 

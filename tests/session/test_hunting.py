@@ -8,7 +8,7 @@ from cephmonfs.messages import mon
 from cephmonfs.model.entity import AddrType, EntityAddr
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.snapshot import State
-from tests.session.world import LATE, Is, World
+from tests.doubles.world import LATE, Is, World
 
 
 def test_the_first_session() -> None:

@@ -14,7 +14,7 @@ from cephmonfs.messages.message import MsgType
 from cephmonfs.model.entity import Epoch
 from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.wire.cursor import Cursor
-from tests.session.world import World, osdmap, statfs_reply
+from tests.doubles.world import World, osdmap, statfs_reply
 
 if TYPE_CHECKING:
     from cephmonfs.messages.message import Payload

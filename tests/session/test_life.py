@@ -19,7 +19,7 @@ from cephmonfs.monitor.authserver import EACCES, Granted, Refused
 from cephmonfs.monitor.cephx_server import CephxAuth
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor
-from tests.session.world import Is, World, encoded_monmap, statfs_reply
+from tests.doubles.world import Is, World, encoded_monmap, statfs_reply
 
 ELSEWHERE = UUID(int=7)
 HOUR = 3600.0

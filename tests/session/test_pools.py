@@ -7,7 +7,7 @@ import pytest
 from cephmonfs.errors import NoData, NotPermitted
 from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
-from tests.session.world import World, caps, osdmap
+from tests.doubles.world import World, caps, osdmap
 
 
 def test_df_of_a_file_system_with_one_data_pool_is_of_that_pool() -> None:

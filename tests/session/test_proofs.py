@@ -9,7 +9,7 @@ from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.mon import hunt
 from cephmonfs.monitor.authserver import Answer
 from cephmonfs.monitor.cephx_server import CephxAuth
-from tests.session.world import World
+from tests.doubles.world import World
 
 DAY = 86400.0
 

@@ -10,7 +10,7 @@ from cephmonfs.messages import mon
 from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.mon.snapshot import CommandReply
 from cephmonfs.monitor.authserver import EACCES
-from tests.session.world import Is, World, caps
+from tests.doubles.world import Is, World, caps
 
 COMMANDS = ("health", "status", "df", "fsid", "quorum_status")
 HOUR = 3600.0

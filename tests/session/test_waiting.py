@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cephmonfs.errors import RequestTimeout
 from cephmonfs.messages.mon import MStatfs
-from tests.session.world import Is, World
+from tests.doubles.world import Is, World
 
 
 def test_a_caller_is_told_when_its_time_has_come_and_the_late_answer_still_counts() -> None:

@@ -15,7 +15,7 @@ from cephmonfs.files.settings import FsSettings
 from cephmonfs.files.tally import StatfsTally
 from cephmonfs.files.view import Memo, Records, View
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp
-from tests.fuse.fake import snapshot
+from tests.doubles.source import snapshot
 
 NOW = 1000.0
 

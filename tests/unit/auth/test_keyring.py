@@ -10,7 +10,7 @@ import pytest
 from cephmonfs.auth.keyring import Keyring, parse_key, parse_secretfile
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.cryptokey import KeyType
-from tests.unit.config.machine import KEY, KEY2, keyring
+from tests.doubles.machine import KEY, KEY2, keyring
 
 
 def _raw(kind: int = 1, length: int = 16, secret: bytes = b"0123456789abcdef") -> str:

@@ -7,7 +7,7 @@ import time
 
 from cephmonfs.cli.check import _cluster_health
 from cephmonfs.cli.report import Report, Status
-from tests.fuse import fake
+from tests.doubles import source as fake
 from tests.support.hostile import ANSWERS, CONTROL, encoded
 
 

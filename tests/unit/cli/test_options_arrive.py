@@ -17,8 +17,8 @@ from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.config.options import DEFAULTS, OPTIONS
 from cephmonfs.fuse import mount
 from cephmonfs.runtime.configured import session_config
-from tests.unit.cli.pretended import snapshot
-from tests.unit.config.machine import FSID, KEY, KEY2, FakeMachine, keyring
+from tests.doubles.machine import FSID, KEY, KEY2, FakeMachine, keyring
+from tests.doubles.mount_helper import snapshot
 
 FILES: dict[str, str | bytes] = {
     "/s": KEY, "/k": keyring(key=KEY2), "/c": f"mon host = c\nkey = {KEY}", "/etc/ceph/ceph.conf": f"key = {KEY}"

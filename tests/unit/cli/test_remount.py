@@ -11,7 +11,7 @@ from cephmonfs.config.mountconfig import resolve
 from cephmonfs.config.options import OPTIONS, Option, parse_options
 from cephmonfs.config.source import shown_source
 from cephmonfs.host.mountpoint import FUSE_TYPE, Life, Mount
-from tests.unit.config.machine import FSID, KEY, FakeMachine
+from tests.doubles.machine import FSID, KEY, FakeMachine
 
 LINE = f"rw,remount,_netdev,name=df,secretfile=/s,mon_addr=a:6789/b,fsid={FSID},ip=[::1],mode=0440,stale_after=inf"
 FLAGS = ("ro", "nosuid", "nodev", "noexec", "relatime")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.unit.config.machine import KEY, KEY2
+from tests.doubles.machine import KEY, KEY2
 
 _WIPE = """
 from cephmonfs.cli.secrets import wipe_arguments

@@ -7,7 +7,7 @@ import pytest
 from cephmonfs.config.cephconf import CephConf, cluster_name
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.entity import EntityName
-from tests.unit.config.machine import FakeMachine
+from tests.doubles.machine import FakeMachine
 
 DF = EntityName.parse("df")
 

@@ -8,7 +8,7 @@ from cephmonfs.config.monaddr import MonTarget, MsMode
 from cephmonfs.config.mountconfig import MountConfig, resolve
 from cephmonfs.errors import ConfigError
 from cephmonfs.model.cryptokey import KeyType
-from tests.unit.config.machine import FSID, KEY, KEY2, FakeMachine, keyring
+from tests.doubles.machine import FSID, KEY, KEY2, FakeMachine, keyring
 
 CONF = "/etc/ceph/ceph.conf"
 OTHER_FSID = "00000000-0000-0000-0000-000000000001"

@@ -11,7 +11,7 @@ import pytest
 from cephmonfs.config.monaddr import MonTarget
 from cephmonfs.config.source import Source, as_written, parse_fsid, parse_source, shown_source
 from cephmonfs.errors import ConfigError
-from tests.unit.config.machine import FSID
+from tests.doubles.machine import FSID
 
 
 @pytest.mark.parametrize(

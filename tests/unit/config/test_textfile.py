@@ -7,7 +7,7 @@ import pytest
 from cephmonfs.config.mountconfig import resolve
 from cephmonfs.config.textfile import decode_text
 from cephmonfs.errors import ConfigError
-from tests.unit.config.machine import KEY, FakeMachine, keyring
+from tests.doubles.machine import KEY, FakeMachine, keyring
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le with a mark", "utf-16-be with a mark")
 BYTES = {

@@ -4,7 +4,7 @@ import pytest
 
 from cephmonfs.config.filesettings import client_options
 from cephmonfs.config.mountconfig import resolve
-from tests.unit.config.machine import KEY, FakeMachine
+from tests.doubles.machine import KEY, FakeMachine
 
 FSID = "b9a32a5e-4c5f-4b41-8d5c-7a2a9a31f0d2"
 

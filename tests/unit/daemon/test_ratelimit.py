@@ -13,7 +13,7 @@ from cephmonfs.model.entity import EntityName, EntityType
 from cephmonfs.mon.connection import Identity
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient
-from tests.session.world import Is, World
+from tests.doubles.world import Is, World
 
 LOGGER = "tests.ratelimit"
 

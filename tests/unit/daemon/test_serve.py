@@ -25,10 +25,10 @@ from cephmonfs.model.cryptokey import SECRET_BYTES, CryptoKey, KeyType
 from cephmonfs.mon.snapshot import State
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Utime
-from tests.unit.cli.pretended import FSID, parts, snapshot
-from tests.unit.config.machine import KEY, FakeMachine
+from tests.doubles.machine import KEY, FakeMachine
+from tests.doubles.mount_helper import FSID, parts, snapshot
 
-PROGRAM = [sys.executable, "-m", "tests.unit.cli.pretended"]
+PROGRAM = [sys.executable, "-m", "tests.doubles.mount_helper"]
 ROOT = Path(__file__).parents[3]
 
 

@@ -15,7 +15,7 @@ from cephmonfs.messages import mon
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.model.entity import AddrType, EntityAddr
 from cephmonfs.msgr.events import Mode
-from tests.fakemon.driver import Driver
+from tests.doubles.client import Driver
 
 
 async def enter(demo: Demo, rank: int = 0) -> tuple[Driver, trio.SocketStream]:

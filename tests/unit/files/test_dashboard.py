@@ -21,8 +21,8 @@ from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp, State, StatfsRecord
 from cephmonfs.wire.cursor import Cursor
-from tests.fuse import fake
-from tests.fuse.fake import FSID, KB, WALL, map_record, snapshot
+from tests.doubles import source as fake
+from tests.doubles.source import FSID, KB, WALL, map_record, snapshot
 from tests.vectors import load, load_json
 
 RELEASE = "tentacle-20.2.4"

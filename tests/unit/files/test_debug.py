@@ -20,7 +20,7 @@ from cephmonfs.model.placement import PgId, Placement
 from cephmonfs.mon.snapshot import MapRecord, RequestView, Stamp
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.fuse.fake import WALL, map_record, snapshot
+from tests.doubles.source import WALL, map_record, snapshot
 from tests.vectors import load, load_json, load_list
 
 AT = Stamp(990.0, WALL)

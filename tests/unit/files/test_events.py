@@ -13,8 +13,8 @@ from cephmonfs.files.events import RING_BYTES, EventRing
 from cephmonfs.files.observer import Event, Observer
 from cephmonfs.files.view import View
 from cephmonfs.mon.snapshot import CommandReply, SessionChange, Stamp, State, StatfsRecord, Told
-from tests.fuse import fake
-from tests.fuse.fake import KB, WALL, map_record, snapshot
+from tests.doubles import source as fake
+from tests.doubles.source import KB, WALL, map_record, snapshot
 
 
 def seqs(data: bytes) -> list[int]:

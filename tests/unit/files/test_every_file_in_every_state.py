@@ -17,8 +17,8 @@ import trio.testing
 
 from cephmonfs.files.tree import ROWS, Kind
 from cephmonfs.mon.snapshot import State, StatfsRecord
-from tests.fuse.fake import KB, FakeSource, map_record
-from tests.fuse.handlers import Handlers, handlers
+from tests.doubles.handlers import Handlers, handlers
+from tests.doubles.source import KB, FakeSource, map_record
 
 pytestmark = pytest.mark.trio
 

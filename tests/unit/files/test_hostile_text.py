@@ -23,8 +23,8 @@ from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, MonView, Stamp
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.encoder import Encoder
-from tests.fuse import fake
-from tests.fuse.fake import map_record
+from tests.doubles import source as fake
+from tests.doubles.source import map_record
 from tests.support.hostile import ANSWERS, CONTROL, EVIL, RAW, encoded
 from tests.vectors import load
 

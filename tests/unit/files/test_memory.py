@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.fuse.fake import FakeSource
-from tests.fuse.handlers import handlers
+from tests.doubles.handlers import handlers
+from tests.doubles.source import FakeSource
 from tests.unit.files.test_every_file_in_every_state import denied, files, group_of, known, lost
 
 pytestmark = pytest.mark.trio

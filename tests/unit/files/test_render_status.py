@@ -13,8 +13,8 @@ from cephmonfs.files.view import View
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.snapshot import CommandReply, MonView, SessionChange, Stamp, State
-from tests.fuse import fake
-from tests.fuse.fake import WALL, snapshot
+from tests.doubles import source as fake
+from tests.doubles.source import WALL, snapshot
 
 SCREEN = """\
   cluster   b9a32a5e-4c5f-4b41-8d5c-7a2a9a31f0d2

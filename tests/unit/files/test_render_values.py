@@ -14,8 +14,8 @@ from cephmonfs.files.render import numbers, values
 from cephmonfs.files.tree import ROWS, Tree
 from cephmonfs.files.view import View
 from cephmonfs.mon.snapshot import CommandReply, Stamp
-from tests.fuse import fake
-from tests.fuse.fake import FSID, KB, WALL, snapshot
+from tests.doubles import source as fake
+from tests.doubles.source import FSID, KB, WALL, snapshot
 
 INF = float("inf")
 

@@ -17,7 +17,7 @@ from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.mon.mapstore import MapStore
 from cephmonfs.mon.snapshot import CommandReply, Stamp
 from cephmonfs.wire.cursor import Cursor
-from tests.fuse.fake import DESCRIPTIONS, WALL, map_record, snapshot
+from tests.doubles.source import DESCRIPTIONS, WALL, map_record, snapshot
 from tests.vectors import load_list
 
 

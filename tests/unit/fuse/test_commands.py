@@ -14,7 +14,7 @@ from cephmonfs.fuse import commands
 from cephmonfs.fuse.commands import CommandCache
 from cephmonfs.fuse.slots import WaitSlots
 from cephmonfs.mon.snapshot import Stamp
-from tests.fuse.fake import FakeSource
+from tests.doubles.source import FakeSource
 
 pytestmark = pytest.mark.trio
 

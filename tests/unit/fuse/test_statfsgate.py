@@ -13,7 +13,7 @@ from cephmonfs.files.settings import FsSettings
 from cephmonfs.fuse.slots import WaitSlots
 from cephmonfs.fuse.statfsgate import StatfsGate
 from cephmonfs.mon.snapshot import StatfsRecord
-from tests.fuse.fake import FakeSource
+from tests.doubles.source import FakeSource
 
 pytestmark = pytest.mark.trio
 

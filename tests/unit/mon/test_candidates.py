@@ -9,7 +9,7 @@ from cephmonfs.model.monmap import MonInfo
 from cephmonfs.mon.candidates import Candidates
 from cephmonfs.mon.hunt import Hunt
 from cephmonfs.mon.report import Report
-from tests.unit.mon.fakes import candidate, monmap
+from tests.doubles.connection import candidate, monmap
 
 A, B, C = (candidate(n) for n in (1, 2, 3))
 MAP = monmap(MonInfo("a", AddrVec((A.addr,))), MonInfo("b", AddrVec((B.addr,))))

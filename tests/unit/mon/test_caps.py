@@ -14,7 +14,7 @@ from cephmonfs.mon.report import Report
 from cephmonfs.mon.requests import Request, Requests
 from cephmonfs.mon.target import Target
 from cephmonfs.mon.versions import Versions
-from tests.unit.mon.fakes import WHO
+from tests.doubles.connection import WHO
 
 
 class Scene:

@@ -17,7 +17,7 @@ from cephmonfs.mon.events import Close, Connect, SessionEvent
 from cephmonfs.mon.hunt import Candidate, Hunt
 from cephmonfs.mon.report import Report
 from cephmonfs.mon.requests import Kind, Request, Requests
-from tests.unit.mon.fakes import OpenLink, at, candidate, monmap
+from tests.doubles.connection import OpenConnection, at, candidate, monmap
 
 
 class Scene:
@@ -29,12 +29,12 @@ class Scene:
         self.events: deque[SessionEvent] = deque()
         self.connections = Connections(self.hunt, self.requests, self.report, self.events)
 
-    def add(self, now: float = 0.0, *, is_open: bool = True, after_loss: bool = False) -> OpenLink:
-        conn = OpenLink(self.connections.new_id(), now, is_open=is_open)
+    def add(self, now: float = 0.0, *, is_open: bool = True, after_loss: bool = False) -> OpenConnection:
+        conn = OpenConnection(self.connections.new_id(), now, is_open=is_open)
         self.connections.add(conn, now, after_loss=after_loss)
         return conn
 
-    def session(self, now: float = 0.0) -> OpenLink:
+    def session(self, now: float = 0.0) -> OpenConnection:
         self.connections.current = conn = self.add(now)
         return conn
 
@@ -44,7 +44,7 @@ class Scene:
     def late(self, now: float) -> bool:
         return self.connections.late_at() <= now
 
-    def ask(self, conn: OpenLink, now: float, kind: Kind = Kind.STATFS, *, optional: bool = False) -> Request:
+    def ask(self, conn: OpenConnection, now: float, kind: Kind = Kind.STATFS, *, optional: bool = False) -> Request:
         request = self.requests.add(kind, MStatfs, now, optional=optional)
         request.sent[conn.id] = now
         return request
@@ -168,7 +168,7 @@ def test_who_cannot_prove_itself_is_distrusted(ready: bool) -> None:
     scene = Scene(mons=1)
     for number, pause in enumerate((1.0, 2.0, 4.0), 1):
         now = 1000.0 * number
-        conn = OpenLink(1, now, is_open=ready)
+        conn = OpenConnection(1, now, is_open=ready)
         scene.connections.add(conn, now, after_loss=False)
         scene.hunt.pick(now, (), asked=True)
         scene.connections.drop(conn, Unproven("cannot prove"), now)
@@ -184,7 +184,7 @@ def test_who_cannot_prove_itself_is_distrusted(ready: bool) -> None:
 def test_proofs_count_however_a_link_ends() -> None:
     scene = Scene(mons=1)
     for number in range(3600):
-        conn = OpenLink(1)
+        conn = OpenConnection(1)
         conn.proofs_sent = 1
         scene.connections.add(conn, 0.0, after_loss=False)
         if number % 2:

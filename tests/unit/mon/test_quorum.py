@@ -5,7 +5,7 @@ from __future__ import annotations
 from cephmonfs.messages.mon import MMonGetVersion, MStatfs
 from cephmonfs.mon.quorum import Quorum
 from cephmonfs.mon.requests import Kind, Request, Requests
-from tests.unit.mon.fakes import at
+from tests.doubles.connection import at
 
 
 class Scene:

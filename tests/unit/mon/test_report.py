@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cephmonfs.mon.report import Cause, Report
-from tests.unit.mon.fakes import at
+from tests.doubles.connection import at
 
 
 def test_errors_are_shown_at_once_and_told_less_and_less_often() -> None:

@@ -14,7 +14,7 @@ from cephmonfs.mon.requests import Kind, Requests
 from cephmonfs.mon.sending import Sender
 from cephmonfs.mon.target import Target
 from cephmonfs.mon.versions import Versions
-from tests.unit.mon.fakes import OpenLink, at, monmap
+from tests.doubles.connection import OpenConnection, at, monmap
 
 
 class Scene:
@@ -25,7 +25,7 @@ class Scene:
         self.maps = Maps(None, Target(fs, None), self.report, Versions())
         self.maps.monmap = monmap()
         self.sender = Sender(self.connections, self.requests, self.maps, self.report, "here")
-        self.current, self.opening, self.beside = (OpenLink(n, is_open=n != 2) for n in (1, 2, 3))
+        self.current, self.opening, self.beside = (OpenConnection(n, is_open=n != 2) for n in (1, 2, 3))
         for conn in (self.current, self.opening, self.beside):
             self.connections.add(conn, 0.0, after_loss=False)
         self.connections.current = self.current

@@ -11,7 +11,7 @@ from cephmonfs.mon.report import Report
 from cephmonfs.mon.requests import Requests
 from cephmonfs.mon.snapshot import State
 from cephmonfs.mon.status import SessionStatus
-from tests.unit.mon.fakes import OpenLink, at
+from tests.doubles.connection import OpenConnection, at
 
 
 class Scene:
@@ -21,8 +21,8 @@ class Scene:
         self.connections = Connections(self.hunt, Requests(), self.report, deque())
         self.status = SessionStatus(self.connections, self.hunt, self.report)
 
-    def add(self, number: int, *, is_open: bool = True) -> OpenLink:
-        conn = OpenLink(number, is_open=is_open)
+    def add(self, number: int, *, is_open: bool = True) -> OpenConnection:
+        conn = OpenConnection(number, is_open=is_open)
         self.connections.add(conn, 0.0, after_loss=False)
         return conn
 

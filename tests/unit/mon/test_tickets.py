@@ -10,13 +10,13 @@ from cephmonfs.messages.auth import MAuth, MAuthReply
 from cephmonfs.mon.connection import Phase
 from cephmonfs.mon.report import Report
 from cephmonfs.mon.tickets import Tickets
-from tests.unit.mon.fakes import OpenLink, at
+from tests.doubles.connection import OpenConnection, at
 
 OLD = Credentials(7, {})
 NEW = Credentials(8, {})
 
 
-class Renewing(OpenLink):
+class Renewing(OpenConnection):
     def renewal(self, current: Credentials) -> bytes | None:
         return b"fresh ones, please"
 
@@ -51,7 +51,7 @@ def test_a_renewal_is_asked_for_and_again_after_a_while() -> None:
 
 def test_without_cephx_or_tickets_there_is_nothing_to_renew() -> None:
     tickets, _ = due()
-    assert tickets.renewal(OpenLink(1), 3, 10.0) is None
+    assert tickets.renewal(OpenConnection(1), 3, 10.0) is None
     tickets.credentials = None
     assert tickets.renewal(Renewing(1), 3, 40.0) is None
 
@@ -88,7 +88,7 @@ def test_a_refused_renewal_is_told_and_the_old_tickets_stay() -> None:
 
 def test_a_ticket_is_doubted_by_those_who_saw_it() -> None:
     tickets, report = due()
-    shown = OpenLink(1, prior=OLD)
+    shown = OpenConnection(1, prior=OLD)
     tickets.connection_failed(shown, StaleTicket("old"))  # it was open: that has other reasons
     shown.phase = Phase.AUTH
     tickets.connection_failed(shown, ProtocolError("reset"))

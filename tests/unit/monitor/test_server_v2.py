@@ -22,8 +22,8 @@ from cephmonfs.monitor.service import ClientSession
 from cephmonfs.msgr.events import Mode
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
-from tests.fakemon.driver import Driver
-from tests.fakemon.monitor import random_bytes
+from tests.doubles.client import Driver
+from tests.doubles.monitor import random_bytes
 
 START = 1_800_000_000.0
 PEER = EntityAddr.of("127.0.0.1", 40000, AddrType.MSGR2)

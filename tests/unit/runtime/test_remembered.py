@@ -12,7 +12,7 @@ from cephmonfs.model.monmap import MonMap
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.runtime.remembered import Remembered
 from cephmonfs.wire.cursor import Cursor
-from tests.unit.config.machine import FSID, KEY, FakeMachine
+from tests.doubles.machine import FSID, KEY, FakeMachine
 from tests.vectors import load
 
 BLOB = load("reef-18.2.7", "monmap-msgr2-all.bin")

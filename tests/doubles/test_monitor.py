@@ -15,8 +15,8 @@ from cephmonfs.messages.message import MsgType
 from cephmonfs.model.cryptokey import KeyType
 from cephmonfs.monitor.server_v2 import Piece
 from cephmonfs.msgr.events import Mode
-from tests.fakemon import monitor as fm
-from tests.fakemon.driver import Driver
+from tests.doubles import monitor as fm
+from tests.doubles.client import Driver
 
 HANDSHAKE = [
     Piece.BANNER,

@@ -34,7 +34,7 @@ from cephmonfs.monitor.authserver import ServerAuth
 from cephmonfs.monitor.cephx_server import CephxAuth
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import MonClient, open_client
-from tests.fakemon import monitor as fm
+from tests.doubles import monitor as fm
 
 PATIENCE_S: Final = 20.0
 MEMORY: Final = 20 << 20  # above normal, for the whole process, the attacker's own part included

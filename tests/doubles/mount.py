@@ -16,7 +16,7 @@ from cephmonfs.config.filesettings import default_settings
 from cephmonfs.files.logring import LogRing
 from cephmonfs.fuse import workers
 from cephmonfs.fuse.handlers import FsSettings, make_operations, run_mounted
-from tests.fuse.fake import FakeSource
+from tests.doubles.source import FakeSource
 from tests.support.helper import held_elsewhere, unmount
 
 T = TypeVar("T")

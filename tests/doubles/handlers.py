@@ -16,7 +16,7 @@ import trio.testing
 
 from cephmonfs.config.filesettings import default_settings
 from cephmonfs.fuse.handlers import CephMonOperations
-from tests.fuse.fake import FakeSource
+from tests.doubles.source import FakeSource
 
 CALLER = cast("pyfuse3.RequestContext", SimpleNamespace(uid=1000, gid=1000, pid=1, umask=0o022))
 

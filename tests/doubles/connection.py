@@ -32,7 +32,7 @@ def monmap(*infos: MonInfo) -> MonMap:
     return MonMap(10, UUID(int=7), Epoch(1), Utime(1, 0), Utime(1, 0), infos)
 
 
-class OpenLink(MonConnection):
+class OpenConnection(MonConnection):
     """`number` is the connection's and the monitor's, who are a, b and c."""
 
     def __init__(

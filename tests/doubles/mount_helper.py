@@ -1,4 +1,4 @@
-"""A mount helper whose session is pretended: `python -m tests.unit.cli.pretended SOURCE DIR ...`.
+"""A mount helper whose session is pretended: `python -m tests.doubles.mount_helper SOURCE DIR ...`.
 
 The environment variable PRETEND tells how the session goes: refuse, config, timeout, bug, or well.
 """
