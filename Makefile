@@ -49,11 +49,12 @@ CALLERS ?= 100000
 killed: venv  ## kill CALLERS (100000) callers of a mount at the wrong moment, and look at its loop after each; ten minutes
 	@CEPHMONFS_KILLED=$(CALLERS) $(BIN)/pytest --soak -q -s -p no:xdist -o faulthandler_timeout=0 $(PYTEST_ARGS) tests/fuse/test_killed.py
 
-lint: venv  ## format, lint and layers
+lint: venv  ## format, lint, layers, and that tests mirror modules
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/lint-imports --no-cache >.venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
 	@$(BIN)/codespell
+	@$(BIN)/python tools/mirror.py
 
 types: venv  ## mypy, strict
 	@$(BIN)/mypy --no-error-summary

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Encoder:
-    """Builds one buffer.  Values out of range raise `struct.error`: our own misuse."""
+    """Builds one buffer.  Values out of range raise `struct.error` or ValueError: our own misuse."""
 
     __slots__ = ("_buf",)
 

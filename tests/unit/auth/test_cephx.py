@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from cephmonfs.auth.cephx import GET_AUTH_SESSION_KEY, CephxHandshake
 from cephmonfs.auth.credentials import NO_SECRET, SECRET_SIZES, AuthMethod, Credentials, Ticket
 from cephmonfs.auth.envelope import Usage, challenge_proof, seal
-from cephmonfs.auth.none import NoneHandshake
 from cephmonfs.errors import AuthError, CephMonFSError, DecodeError, IntegrityError, UnexpectedMessage, WeakKey
 from cephmonfs.model.cryptokey import CryptoKey, KeyType
 from cephmonfs.model.entity import EntityName, EntityType
@@ -410,16 +409,3 @@ def test_no_secret_shows() -> None:
 
 
 # ---- auth none
-
-
-def test_none() -> None:
-    client = NoneHandshake(WHO, None)
-    assert (client.method, client.entity, client.global_id) == (AuthMethod.NONE, WHO, 0)
-    with pytest.raises(UnexpectedMessage):
-        client.more(b"")
-    with pytest.raises(AuthError, match="global_id 0"):
-        client.done(b"", 0)
-    result = client.done(b"", 5)
-    assert (result.session_key, result.connection_secret) == (None, None)
-    assert result.credentials.shortest_validity_s() is None
-    assert NoneHandshake(WHO, result.credentials).global_id == 5

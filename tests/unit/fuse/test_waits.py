@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 from cephmonfs.files.tree import ROWS, Kind
-from tests.fuse.fake import FakeSource
-from tests.fuse.handlers import CALLER, Handlers, handlers
+from tests.doubles.handlers import CALLER, Handlers, handlers
+from tests.doubles.source import FakeSource
 
 pytestmark = pytest.mark.trio
 

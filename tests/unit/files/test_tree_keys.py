@@ -16,8 +16,8 @@ from cephmonfs.files.answers import Answer, Command
 from cephmonfs.files.tree import ROWS, Node, Row
 from cephmonfs.files.view import Memo, View
 from cephmonfs.mon.snapshot import MapRecord, Snapshot, Stamp
-from tests.fuse.fake import FakeSource, encoded, map_record, monmap
-from tests.fuse.handlers import handlers
+from tests.doubles.handlers import handlers
+from tests.doubles.source import FakeSource, encoded, map_record, monmap
 from tests.unit.files.test_every_file_in_every_state import known
 
 pytestmark = pytest.mark.trio

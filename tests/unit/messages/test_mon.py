@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cephmonfs.errors import CephMonFSError, DecodeError
 from cephmonfs.messages import mon
 from cephmonfs.messages.auth import MAuth, MAuthReply
-from cephmonfs.messages.message import HEADER2_SIZE, Header2, Message, MsgType, to_message
+from cephmonfs.messages.message import Message, MsgType, to_message
 from cephmonfs.messages.mon import SubscribeItem
 from cephmonfs.messages.registry import for_peer, from_monitor, to_monitor
 from cephmonfs.model.features import DEFAULT_FEATURES, Feature
@@ -214,15 +214,6 @@ def test_todays_peers_get_todays_forms(payload: Payload) -> None:
 
 
 # ---- header and junk
-
-
-def test_header2() -> None:
-    data = Message(3, b"front", 5, 7, 2, priority=4).header2(1, 6)
-    assert len(data) == HEADER2_SIZE == 41
-    assert Header2.decode(data) == Header2(1, 2, 3, 4, 5, 6, 7)
-    for wrong in (data[:-1], data + b"x"):
-        with pytest.raises(DecodeError):
-            Header2.decode(wrong)
 
 
 @given(st.sampled_from(MsgType), st.binary(max_size=120), st.integers(0, 5))

@@ -10,7 +10,7 @@ from cephmonfs import __version__
 from cephmonfs.config.filesettings import default_settings
 from cephmonfs.errors import NoData, NotPermitted, RequestTimeout
 from cephmonfs.files.answers import HEALTH, QUORUM
-from cephmonfs.files.render import numbers, values
+from cephmonfs.files.render import values
 from cephmonfs.files.tree import ROWS, Tree
 from cephmonfs.files.view import View
 from cephmonfs.mon.snapshot import CommandReply, Stamp
@@ -182,27 +182,3 @@ def test_readme_is_made_of_the_table(full: View) -> None:
     for row in ROWS:
         if row.path and "/" not in row.path:
             assert row.path in "\n".join(lines)
-
-
-@pytest.mark.parametrize(
-    ("n", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "0.98 KiB"),
-        (10 << 10, "10.0 KiB"),
-        (5 << 40, "5.00 TiB"),
-        (999 << 50, "999 PiB"),
-        (5000 << 60, "5000 EiB"),
-    ],
-)
-def test_sizes_for_people(n: int, text: str) -> None:
-    assert numbers.size(n) == text
-
-
-@pytest.mark.parametrize(
-    ("age_s", "text"),
-    [(0, "0.0 s"), (9.94, "9.9 s"), (10, "10 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200000, "2 d")],
-)
-def test_ages_for_people(age_s: float, text: str) -> None:
-    assert numbers.age(age_s) == text
