@@ -42,7 +42,7 @@ from cephmonfs.fuse.boundary import fuse_handler
 from cephmonfs.fuse.handles import DirectoryHandle, Handle, Handles
 from cephmonfs.fuse.inodes import Inodes
 from cephmonfs.fuse.pace import Pace
-from cephmonfs.fuse.poll import Pollers
+from cephmonfs.fuse.poll import Moment, Pollers
 from cephmonfs.fuse.refusals import ReadOnly
 from cephmonfs.fuse.renderings import Renderings
 from cephmonfs.fuse.slots import MAX_TASKS, MIN_TASKS
@@ -119,6 +119,10 @@ class CephMonOperations(ReadOnly):
     async def _prepare(self, node: Node) -> None:
         """Have fresh answers where the file is made from answers, within `cmd_timeout`."""
         row = node.row
+        view = self._view()
+        for command in row.commands:
+            if view.answer(command).asked is not None and view.is_stale(command):
+                self._commands.expire(command)  # young or not, it would not be shown
         old = [command for command in row.commands if not self._commands.is_young(command)]
         if not old:
             if row.statfs:
@@ -403,7 +407,7 @@ class CephMonOperations(ReadOnly):
             handle.polled = True
             for command in handle.node.row.commands:
                 self._commands.refresh(command)
-        ready = self._pollers.ready(handle, self._view())
+        ready = self._pollers.ready(handle, Moment(self._view()))
         if poll_handle is not None:
             self._pollers.wait(fh, handle, poll_handle)
         return ready

@@ -49,8 +49,9 @@ class Pollers:
 
     def look(self, view: View) -> None:
         """Tell those whose file has changed."""
+        moment = Moment(view)
         for fh, (handle, waiter) in list(self._waiting.items()):
-            ready = self.ready(handle, view)
+            ready = self.ready(handle, moment)
             if ready & _CHANGED or (handle.place is not None and ready):
                 del self._waiting[fh]
                 try:
@@ -58,27 +59,47 @@ class Pollers:
                 except OSError as exc:  # the waiter is gone
                     log.debug("poll: %s", exc)
 
-    def ready(self, handle: Handle, view: View) -> int:
+    def ready(self, handle: Handle, moment: Moment) -> int:
         """Return what poll says of this handle now."""
         if handle.place is not None:
             return _READABLE if self._events.pending(handle.place) else 0
         if handle.node.row.kind is Kind.RING:
             return _ALWAYS if handle.key == self._events.version else _ALWAYS | _CHANGED
-        key = handle.node.key(view)
+        key = moment.key(handle)
         if key == handle.key:
             return _ALWAYS
-        if _is_same(handle, view):
+        if moment.is_same(handle):
             handle.key = key
             return _ALWAYS
         return _ALWAYS | _CHANGED
 
 
-def _is_same(handle: Handle, view: View) -> bool:
-    """Tell whether it would still show the same: something came that changes nothing here."""
-    if handle.node.row.ages or is_heavy(handle.node, view):
-        return False
-    try:
-        data = handle.node.render(view)
-    except CephMonFSError:
-        return handle.content is None  # which was an error, too
-    return handle.content is not None and data == handle.data
+class Moment:
+    """What files show at one moment; each is looked at once, however many handles there are of it."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._keys: dict[int, object] = {}  # by inode
+        self._data: dict[int, bytes | None] = {}  # None where there is an error
+
+    def key(self, handle: Handle) -> object:
+        """Return the file's key."""
+        if handle.inode not in self._keys:
+            self._keys[handle.inode] = handle.node.key(self._view)
+        return self._keys[handle.inode]
+
+    def is_same(self, handle: Handle) -> bool:
+        """Tell whether it would still show the same: something came that changes nothing here."""
+        node = handle.node
+        if node.row.ages or is_heavy(node, self._view):
+            return False
+        if handle.inode not in self._data:
+            try:
+                self._data[handle.inode] = node.render(self._view)
+            except CephMonFSError:
+                self._data[handle.inode] = None
+            except Exception:
+                log.exception("%s", node)
+                return False  # a reader is told what it is; those who wait for other files wait on
+        data = self._data[handle.inode]
+        return data == (None if handle.content is None else handle.data)

@@ -32,16 +32,17 @@ _COALESCE_S: Final = 0.02  # changes closer together than this are looked at as 
 _COALESCE_MOST_S: Final = 0.1  # the same, when they do not end
 _RESTART_S: Final = 1.0  # before a failed background task starts again
 _PULSE_MIN_S: Final = 1.0
+_PULSE_LEAST_S: Final = 0.2  # where `stale_after` wants it
 _PULSES: Final = 3  # within `stale_after`
 _PULSE: Final = (HEALTH, QUORUM)
 
 
 def pulse_s(settings: FsSettings) -> float:
     """Return how often health and quorum are asked for: each `refresh`, and three times within `stale_after`."""
-    wanted = settings.refresh
+    wanted = max(_PULSE_MIN_S, settings.refresh)
     if settings.stale_after > 0:
         wanted = min(wanted, settings.stale_after / _PULSES)
-    return max(_PULSE_MIN_S, wanted)
+    return max(_PULSE_LEAST_S, wanted)
 
 
 class Watch:

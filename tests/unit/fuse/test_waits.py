@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import math
 from typing import Any, cast
 
 import pytest
@@ -52,3 +54,37 @@ async def test_every_read_that_begins_anew(autojump_clock: trio.testing.MockCloc
             assert trio.current_time() - began <= CMD_TIMEOUT_S, path
             source.hush(False)
             await trio.sleep(5)
+
+
+@pytest.mark.parametrize("refresh", [0.0, 10.0, 3600.0])
+@pytest.mark.parametrize("stale_after", [0.0, 0.1, 0.5, 1.0, 2.0, 60.0, math.inf])
+async def test_an_open_never_says_that_a_healthy_cluster_is_silent(
+    autojump_clock: trio.testing.MockClock, stale_after: float, refresh: float
+) -> None:
+    """However short an answer counts: then an open asks for another."""
+    source = FakeSource()
+    async with handlers(source, stale_after=stale_after, refresh=refresh) as mount:
+        for number in range(60):
+            assert await mount.outcome("health") == "HEALTH_WARN\n"
+            assert await mount.outcome("mon/leader") == "a\n"
+            assert await mount.outcome("mon/b/in_quorum") == "1\n"
+            assert await mount.outcome("ceph/osd/tree") == "ID  CLASS\n"
+            assert await mount.outcome("capacity/objects") == "123456\n"
+            assert "STALE" not in await mount.outcome("status")
+            if stale_after >= 0.5 or not stale_after:
+                assert await mount.outcome("session/fresh") == "1\n"
+            await trio.sleep(0.13 * (1 + number % 7))
+        asked = source.asked["health"]
+        await trio.sleep(60)
+        assert source.asked["health"] - asked <= 60 / 0.2 + 1
+
+
+async def test_what_the_monitors_refuse_is_not_asked_again_at_each_open(autojump_clock: trio.testing.MockClock) -> None:
+    source = FakeSource()
+    source.answers["quorum_status"] = -errno.EACCES
+    async with handlers(source, stale_after=0.5, refresh=3600.0) as mount:
+        await mount.outcome("mon/leader")
+        asked = source.asked["quorum_status"]
+        for _ in range(50):
+            assert await mount.outcome("mon/leader") == "EACCES"
+        assert source.asked["quorum_status"] == asked
