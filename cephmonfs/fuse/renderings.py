@@ -216,7 +216,7 @@ class Renderings:
     async def _run_job(self, inode: int, node: Node, view: View, job: _Job, anew: bool) -> None:
         began = trio.current_time()
         try:
-            data = await trio.to_thread.run_sync(node.render, view, limiter=self._threads)
+            data = await trio.to_thread.run_sync(node.render, view, limiter=self._threads, abandon_on_cancel=True)
             job.rendering = self._keep(inode, node, view, began, data, anew=anew)
         except CephMonFSError as exc:
             job.failure = Failure.of(exc, node)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from cephmonfs.errors import CephMonFSError, UnexpectedMessage
+from cephmonfs.errors import CephMonFSError, DecodeError, UnexpectedMessage
 from cephmonfs.messages import mon
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.mdsmap import MDSMap
@@ -28,7 +28,8 @@ Outcome = FSMap | MDSMap | OSDMap | CephMonFSError
 Outcomes = Mapping[tuple[str, int], Outcome]  # by map and epoch
 
 _AT_ONCE: Final = 64 * 1024  # bytes; some milliseconds
-_MAX_WAITING: Final = 64 << 20  # bytes of maps that wait for their turn
+_MAX_WAITING: Final = 64 << 20  # bytes of maps of one connection that wait for their turn
+_EACH: Final = 1024  # bytes of memory of a message, however little is in it
 
 
 class DecodeJob:
@@ -43,6 +44,10 @@ class DecodeJob:
         """Decode."""
         self.outcomes = dict(_outcomes(self._payload, self._osdmap))
 
+    def failed(self) -> None:
+        """`run` raised what it should not: no map of the message is taken."""
+        self.outcomes = {of: DecodeError(of[0], 0, "cannot be decoded, see the log") for of in _names(self._payload)}
+
 
 class Decoding:
     """The maps that wait, in their order."""
@@ -53,12 +58,19 @@ class Decoding:
 
     def defer(self, conn_id: ConnectionId, payload: MapPayload) -> bool:
         """Whether this message has to wait; if not, it may be taken at once."""
-        if not self._waiting and _size(payload) <= _AT_ONCE:
+        if not self._waiting and not _is_large(payload):
             return False
-        if sum(_size(waiting) for _, waiting in self._waiting) + _size(payload) > _MAX_WAITING:
+        self._forget_others(conn_id)
+        if sum(_size(waiting) + _EACH for waiter, waiting in self._waiting if waiter == conn_id) > _MAX_WAITING:
             raise UnexpectedMessage("sends maps faster than they can be read")
         self._waiting.append((conn_id, payload))
         return True
+
+    def _forget_others(self, conn_id: ConnectionId) -> None:
+        """What came on a connection before this one is not decoded any more, but for what is under way."""
+        waiting = list(self._waiting)
+        begun = 1 if self._job is not None else 0
+        self._waiting = deque(waiting[:begun] + [one for one in waiting[begun:] if one[0] == conn_id])
 
     def next_job(self, osdmap: OSDMap | None) -> DecodeJob | None:
         """Return what is to be decoded next, None when nothing is or something is under way.
@@ -76,7 +88,7 @@ class Decoding:
         if job is None:
             raise RuntimeError("no map was being decoded")
         yield *self._waiting.popleft(), job.outcomes
-        while self._waiting and _size(self._waiting[0][1]) <= _AT_ONCE:
+        while self._waiting and not _is_large(self._waiting[0][1]):
             yield *self._waiting.popleft(), {}
 
 
@@ -88,8 +100,24 @@ def _size(payload: MapPayload) -> int:
             return len(payload.fsmap)
         case mon.MMDSMap():
             return len(payload.mdsmap)
-        case _:
-            return 0  # a mgrmap is not decoded
+        case mon.MMgrMap():
+            return len(payload.mgrmap)
+
+
+def _is_large(payload: MapPayload) -> bool:
+    """Whether it takes long to decode; a mgrmap is kept as it is."""
+    return not isinstance(payload, mon.MMgrMap) and _size(payload) > _AT_ONCE
+
+
+def _names(payload: MapPayload) -> Iterator[tuple[str, int]]:
+    """Return the maps in a message, by name and epoch."""
+    match payload:
+        case mon.MFSMap():
+            yield "fsmap", payload.epoch
+        case mon.MMDSMap():
+            yield "mdsmap", payload.epoch
+        case mon.MOSDMap():
+            yield from (("osdmap", epoch) for epoch in (*payload.full, *payload.incrementals))
 
 
 def _outcomes(payload: MapPayload, osdmap: OSDMap | None) -> Iterator[tuple[tuple[str, int], Outcome]]:

@@ -170,7 +170,7 @@ class MonClient:
 
     def _deliver(self, waiters: tuple[WaiterId, ...], result: Result | CephMonFSError) -> None:
         if len(waiters) > _WAKE_AT_ONCE and self._nursery is not None:
-            self._nursery.start_soon(self._deliver_gently, waiters, result)
+            self._nursery.start_soon(self._guarded, self._deliver_gently, waiters, result)
             return
         for waiter in waiters:
             task = self._parked.pop(waiter, None)
@@ -209,7 +209,7 @@ class MonClient:
             self._write(conn_id, data)
         if session.statfs_gathering and not self._gathering and self._nursery is not None:
             self._gathering = True
-            self._nursery.start_soon(self._gather)
+            self._nursery.start_soon(self._guarded, self._gather)
         due = session.next_timeout()
         if due is not None and due < self._armed:
             self._armed = due
@@ -218,13 +218,14 @@ class MonClient:
     def _start_decoding(self, job: DecodeJob) -> None:
         if self._nursery is None:
             raise SessionLost("the client is not running")
-        self._nursery.start_soon(self._decode, job)
+        self._nursery.start_soon(self._guarded, self._decode, job)
 
     async def _decode(self, job: DecodeJob) -> None:
         try:
-            await trio.to_thread.run_sync(job.run)
+            await trio.to_thread.run_sync(job.run, abandon_on_cancel=True)
         except Exception:
             log.exception("a map cannot be decoded")
+            job.failed()
         self._session.decoded(self.now())
         self._flush()
 
@@ -326,7 +327,7 @@ class MonClient:
         if sent < len(data):
             wire.backlog += memoryview(data)[sent:]
             if self._nursery is not None:
-                self._nursery.start_soon(self._drain, conn_id, wire)
+                self._nursery.start_soon(self._guarded, self._drain, conn_id, wire)
 
     async def _drain(self, conn_id: ConnectionId, wire: _Wire) -> None:
         """Send what the socket did not take at once; it may come to that more than once in the life of a connection."""
@@ -347,7 +348,7 @@ class MonClient:
     def _lost(self, conn_id: ConnectionId, reason: str) -> None:
         """A socket ended; not from inside `_flush`, whose loop goes on."""
         if self._nursery is not None:
-            self._nursery.start_soon(self._report_closed, conn_id, reason)
+            self._nursery.start_soon(self._guarded, self._report_closed, conn_id, reason)
 
     async def _report_closed(self, conn_id: ConnectionId, reason: str) -> None:
         self._session.closed(conn_id, reason, self.now())
@@ -423,6 +424,13 @@ class MonClient:
                     self._hopeless = exc
                     self._publish()
             await trio.sleep(_RESOLVE_EVERY_S)
+
+    async def _guarded(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        """A task that fails costs what it was about, and not the mount."""
+        try:
+            await task(*args)
+        except Exception:
+            log.exception("%s failed", task.__name__)
 
     async def _kept_alive(self, task: Callable[[], Awaitable[None]]) -> None:
         """Restart a task that fails; the reason is in the log."""

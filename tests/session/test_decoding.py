@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -97,6 +98,58 @@ def test_maps_without_end_end_the_session(monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(5):
         world.push("a", payload)
     assert "faster than they can be read" in world.snap.last_error
+
+
+@pytest.mark.parametrize("kind", ["osdmap", "mgrmap", "empty"])
+def test_messages_without_end_behind_a_large_map_end_the_session(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    world = World().opened(on="a")
+    world.decodes = False
+    payload = osdmap(world, 5000)
+    monkeypatch.setattr(decoding, "_MAX_WAITING", 100_000)
+    world.push("a", payload)
+    behind: dict[str, mon.MOSDMap | mon.MMgrMap] = {
+        "osdmap": payload,
+        "mgrmap": mon.MMgrMap(9, struct.pack("<BBII", 1, 1, 2000, 9) + bytes(1996)),
+        "empty": mon.MOSDMap(payload.fsid, {}, {}, 0, 0),
+    }
+    for _ in range(101):
+        world.push("a", behind[kind])
+    assert "faster than they can be read" in world.snap.last_error
+
+
+def test_what_one_monitor_sent_without_end_is_not_held_against_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World().opened(on="a")
+    world.decodes = False
+    monkeypatch.setattr(decoding, "_MAX_WAITING", 30_000)
+    for _ in range(20):
+        world.push("a", osdmap(world, 5000, pools=20))
+    assert "faster than they can be read" in world.snap.last_error
+    world.run(5)
+    assert world.is_open
+    errors = world.snap.last_error
+    jobs = 0
+    while world.decoding is not None:
+        world.decode()
+        jobs += 1
+    assert jobs < 10
+    assert world.is_open
+    assert world.snap.last_error == errors
+    assert {"osdmap", "fsmap", "mdsmap"} <= world.snap.maps.keys()
+
+
+def test_a_map_that_takes_the_decoder_down_costs_the_monitor_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World().opened(on="a")
+    world.decodes = False
+    world.push("a", osdmap(world, 5000))
+    job, world.decoding = world.decoding, None
+    assert job is not None
+    job.failed()
+    world.session.decoded(world.stamp)
+    world.settle()
+    assert "osdmap" in world.snap.last_error
+    assert world.snap.maps["osdmap"].epoch < 5000
+    world.run(5)
+    assert world.is_open
 
 
 def test_more_pools_than_we_keep_cost_the_osdmap_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

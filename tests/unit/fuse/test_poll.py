@@ -13,8 +13,8 @@ import trio.testing
 from cephmonfs.files.tree import ROWS, Kind, Node
 from cephmonfs.files.view import View
 from cephmonfs.mon.snapshot import State
-from tests.fuse.fake import QUORUM, FakeSource
-from tests.fuse.handlers import Handlers, Waiter, handlers
+from tests.doubles.handlers import Handlers, Waiter, handlers
+from tests.doubles.source import QUORUM, FakeSource
 from tests.unit.files.test_every_file_in_every_state import known
 
 pytestmark = pytest.mark.trio
