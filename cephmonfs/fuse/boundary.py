@@ -1,4 +1,4 @@
-"""Where our errors become errno: the only table of them, and the guard around every handler."""
+"""Maps our errors to errno: the only such table, and the guard around every handler."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def errno_for(exc: Exception) -> int | None:
 
 
 def fuse_handler(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Let a handler raise what it likes: pyfuse3 would end the mount over anything but FUSEError.
+    """Guard a handler: pyfuse3 ends the mount at any exception but FUSEError.
 
     FUSEError and cancellation pass, our errors become their errno, anything else is logged and becomes EIO.
     """

@@ -1,7 +1,7 @@
-"""Asking for the commands whose answers are shown as files.
+"""Runs the commands whose answers are shown as files.
 
-A command runs only when somebody opens a file that needs it and its last answer is older than `refresh`; one at a time
-per command, however many openers.  An opener waits until `cmd_timeout` has passed since the question, or, once the
+A command runs when a file that needs it is opened and its last answer is older than `refresh`; one at a time per
+command, for any number of openers.  An opener waits until `cmd_timeout` has passed since the question, or, once the
 monitors are known to be silent, only for a grace period; then the last answer has to do, with its old time.
 
 Time is trio's, and a mount runs trio by a clock that goes on in a suspend (runtime/clock.py): an answer from before is
@@ -46,7 +46,7 @@ _MAX_COMMANDS: Final = 12_000  # that anything is known of; a cluster describes 
 
 
 class _Question:
-    """A command that is being asked, or was: who waits for it, and when it may be asked again."""
+    """The state of one command: when it was sent, and the tasks that wait for its answer."""
 
     __slots__ = ("asked", "lot", "open_since")
 
@@ -65,13 +65,13 @@ class CommandCache:
         self._slots = slots
         self.answers: Mapping[Command, Answer] = {}
         self._questions: OrderedDict[Command, _Question] = OrderedDict()  # least recently used first
-        self._silent = False  # an opener waited in vain and nothing has been answered since
+        self._silent = False  # an opener has timed out and nothing has been answered since
         self._nursery: trio.Nursery | None = None
         self.on_answer: Callable[[Command], None] = lambda _: None
         self.results = {"answered": 0, "refused": 0, "timeout": 0}  # for `metrics`
 
     def is_young(self, command: Command) -> bool:
-        """Tell whether the last answer still counts, so that `ensure` would not ask."""
+        """Return whether the last answer is young enough, so that `ensure` would not ask."""
         return self._is_young(command, self._question(command), trio.current_time())
 
     async def ensure(self, command: Command) -> None:
@@ -91,7 +91,7 @@ class CommandCache:
             self.results["timeout"] += 1
 
     def is_overdue(self, command: Command) -> bool:
-        """Tell whether it was asked so long ago that waiting makes no sense."""
+        """Return whether it was asked so long ago that waiting is useless."""
         question = self._question(command)
         return question.open_since is not None and self._wait_s(question, trio.current_time()) <= _GRACE_S
 
@@ -157,7 +157,7 @@ class CommandCache:
             self._nursery.start_soon(self._ask, command, question)
 
     async def run(self) -> None:
-        """Hold the tasks that ask."""
+        """Run the tasks that ask, until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -185,11 +185,11 @@ class CommandCache:
             question.open_since = None
         self._keep(command, answer)
         self.on_answer(command)
-        waiting, question.lot = question.lot, trio.lowlevel.ParkingLot()  # those who come now wait for the next answer
+        waiting, question.lot = question.lot, trio.lowlevel.ParkingLot()  # later openers wait for the next answer
         await wake_gently(waiting)
 
     def _judged(self, command: Command, reply: CommandReply) -> Answer:
-        """Take a good reply; say what is wrong with another."""
+        """Return the new Answer: a good reply, or the failure."""
         self._silent = False
         if reply.result < 0:
             return self._refused(command, reply)
@@ -216,7 +216,7 @@ class CommandCache:
         return self._failed(command, Failure(kind, text, is_refusal=reply.result in _REFUSALS))
 
     def _failed(self, command: Command, failure: Failure) -> Answer:
-        """Return what is known now.  A good reply stays beside silence; a monitor's word takes its place."""
+        """Return the new Answer.  After silence the last good reply stays; a monitor's error replaces it."""
         old = self.answers.get(command, UNASKED)
         failure = replace(failure, at=trio.current_time())
         if failure.is_silence:

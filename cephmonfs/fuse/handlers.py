@@ -10,7 +10,7 @@ after an open they are those of what that open rendered, or tar would find that 
 getattr renders what it can from memory and never waits: a file made from a command that has not run yet says 4096, as
 sysfs does, until somebody opens it, and then the size of what was rendered last.  With 0 tar, find and file would take
 it for empty and never open it; all that copy ask again once it is open.  readdir and lookup render nothing at all;
-whoever wants the size asks getattr.
+the size comes from getattr.
 
 Walking.  Programs that walk the tree read all that is listed, some of them through links, and fail when one file fails.
 So what cannot be read to its end is found by its name and not listed: a stream, and what the monitors refuse or do not
@@ -78,7 +78,7 @@ __all__ = ["MAX_TASKS", "CephMonOperations", "FsSettings", "make_operations", "r
 log = logging.getLogger(__name__)
 
 _HEARTBEAT_S: Final = 1.0  # longest silence of events_pipe; a reader that waits can only be killed in between
-_STATFS_YOUNG_S: Final = 1.0  # numbers so young are good enough to tell the size of a page
+_STATFS_YOUNG_S: Final = 1.0  # numbers of this age are good enough for the size of a page
 _SIZE_UNKNOWN: Final = 4096  # of a file whose command has not run yet
 
 
@@ -186,7 +186,7 @@ class CephMonOperations(ReadOnly):
     @fuse_handler
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         """Find a name in a directory."""
-        await self._pace.turn(ctx.uid, ctx.pid)
+        await self._pace.admit(ctx.uid, ctx.pid)
         parent = self._node(parent_inode)
         text = name.decode("utf-8", "surrogateescape")
         if text == ".":
@@ -208,9 +208,9 @@ class CephMonOperations(ReadOnly):
         return self._tree.children(node, self._view())
 
     async def _describe(self) -> None:
-        """Have a list of commands; one that is old will do, and none if the monitors are silent.
+        """Get the list of commands; an old one is enough, and none if the monitors are silent.
 
-        The kernel looks up one name at a time in a directory, so whoever waits here makes all others wait.
+        The kernel looks up one name at a time in a directory, so one caller that waits here makes all others wait.
         """
         is_known = self._commands.answers.get(DESCRIPTIONS, UNASKED).reply is not None
         if is_known or self._commands.is_overdue(DESCRIPTIONS):
@@ -227,7 +227,7 @@ class CephMonOperations(ReadOnly):
     @fuse_handler
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Return the attributes of the newest data there is, without waiting for more."""
-        await self._pace.turn(ctx.uid, ctx.pid)
+        await self._pace.admit(ctx.uid, ctx.pid)
         node = self._node(inode)
         view = self._view()
         latest = self._latest.get(inode)
@@ -282,7 +282,7 @@ class CephMonOperations(ReadOnly):
     @fuse_handler
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Take the list of names once, so that a directory that changes is not read half old and half new."""
-        await self._pace.turn(ctx.uid, ctx.pid)
+        await self._pace.admit(ctx.uid, ctx.pid)
         node = self._node(inode)
         until = trio.current_time() + self._settings.cmd_timeout
         children = await self._children(node)
@@ -315,7 +315,7 @@ class CephMonOperations(ReadOnly):
         """Render the file, or place a reader in the stream."""
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             raise pyfuse3.FUSEError(errno.EROFS)
-        await self._pace.turn(ctx.uid, ctx.pid)
+        await self._pace.admit(ctx.uid, ctx.pid)
         node = self._node(inode)
         handle = Handle(node, inode, ctx.uid, trio.current_time())
         if node.row.kind in (Kind.STREAM, Kind.RING):
@@ -416,7 +416,7 @@ class CephMonOperations(ReadOnly):
 
     @fuse_handler
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
-        """Answer df; callers that share an answer share its form, too."""
+        """Answer df; the converted answer is kept for callers that share it."""
         record = await self._gate.get()
         if self._shown[0] is not record:
             self._shown = (record, _statvfs_data(record))

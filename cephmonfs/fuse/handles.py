@@ -1,4 +1,4 @@
-"""What is open: files with what they show, directories with what they list, and how much of it one user may hold."""
+"""Open files and directories, and bounds on what one user may hold open."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Handle:
 
     @property
     def in_one_go(self) -> bool:
-        """True while its reader may still be at the first reading."""
+        """True while its reader may still do the first read."""
         return not self.polled and trio.current_time() - self.opened_at < _IN_ONE_GO_S
 
     def show(self, rendering: Rendering) -> None:
@@ -70,7 +70,7 @@ class _Held:
 
 
 class Handles:
-    """All that is open, by handle number.  Raises TooManyOpen where a user would hold more than his share."""
+    """All open handles by number.  Raises TooManyOpen when a user would exceed a bound."""
 
     def __init__(self) -> None:
         self._open: dict[int, Handle | DirectoryHandle] = {}

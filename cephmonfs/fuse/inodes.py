@@ -17,7 +17,7 @@ _MASK: Final = (1 << 63) - 1
 class Inodes:
     """The nodes that the kernel may ask for by number.
 
-    A number is made from the path, so it lasts as long as the mount without anybody keeping it.
+    A number is made from the path, so it lasts as long as the mount without being stored.
     """
 
     def __init__(self, root: Node) -> None:
@@ -35,7 +35,7 @@ class Inodes:
         return number
 
     def looked_up(self, node: Node) -> int:
-        """The kernel is told of a node once more; return its number."""
+        """Count one more lookup by the kernel; return the node's number."""
         number = self.number(node.path)
         self._nodes[number] = node
         self._lookups[number] = self._lookups.get(number, 0) + 1
@@ -46,7 +46,7 @@ class Inodes:
         return self._nodes.get(number)
 
     def forget(self, forgotten: Iterable[tuple[int, int]]) -> list[int]:
-        """The kernel forgets so many lookups of each; return the numbers that it knows no more."""
+        """Subtract lookups that the kernel forgets; return the numbers that it no longer knows."""
         gone = []
         for number, lookups in forgotten:
             left = self._lookups.get(number, 0) - lookups

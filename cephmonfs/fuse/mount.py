@@ -29,7 +29,7 @@ _FAILED: Final = 32  # mount(8): the mount failed
 
 
 def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
-    """Return what libfuse is told.  The source has no colon: `df -l` takes one for a network file system."""
+    """Return the options for libfuse.  The source has no colon: `df -l` takes one for a network file system."""
     fsid = snapshot.fsid or config.fsid or ""
     name = "demo" if config.demo else config.entity.id
     options = {
@@ -49,12 +49,12 @@ def fuse_options(config: MountConfig, snapshot: Snapshot) -> set[str]:
 
 
 def is_handed(config: MountConfig) -> bool:
-    """Tell whether somebody else has made the mount, and gave us /dev/fuse: it answers already, and he unmounts."""
+    """Return whether another process made the mount and passed /dev/fuse; that process also unmounts."""
     return config.handed is not None
 
 
 def leaves_unmounting(config: MountConfig) -> bool:
-    """Tell whether fusermount3 stays to unmount when we end: asked for, or needed since we could not any more.
+    """Return whether fusermount3 stays to unmount when we end: by option, or because we no longer may.
 
     It unmounts only what says ENOTCONN to it, and to root another user's mount without allow_other says EACCES.
     """
@@ -72,10 +72,10 @@ def mounted(operations: pyfuse3.Operations, config: MountConfig, snapshot: Snaps
     low = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     with captured_output() as said:
         try:
-            # libfuse takes such a path for a mount that somebody else has made
+            # libfuse takes such a path for an existing mount
             where = config.mountpoint if config.handed is None else f"/dev/fd/{config.handed}"
             # A libfuse (3.17) that mounts by itself starts fusermount3 without the type of the mount: at the end that
-            # takes the automount below for ours, opens it, and systemd mounts again, for ever.
+            # takes the automount below for our mount, opens it, and systemd mounts again, for ever.
             with privileges.without_mounting() if leaves_unmounting(config) else nullcontext():
                 pyfuse3.init(operations, where, fuse_options(config, snapshot))
         except RuntimeError as exc:
@@ -109,8 +109,8 @@ def _move_below(low: int, helper: set[int]) -> None:
     """Hold our end of fusermount3's socket at `low`, below /dev/fuse; where it was, /dev/null keeps the place.
 
     When we are killed, the kernel lets go of our open files from the last to the first (`exit_files`, `task_work_run`).
-    fusermount3, told by the end of its socket, opens the mount and unmounts for ENOTCONN alone: were /dev/fuse still
-    open then, it would read ECONNABORTED and leave a dead mount.
+    At the end of its socket fusermount3 opens the mount and unmounts it only if that fails with ENOTCONN: if /dev/fuse
+    were still open, it would get ECONNABORTED and leave a dead mount.
     """
     for fd in helper:
         os.dup2(fd, low, inheritable=False)
@@ -129,7 +129,7 @@ def _remedy(text: str) -> str:
 
 
 def _sockets() -> set[int]:
-    """Return our open sockets; libfuse keeps one to fusermount3 that it does not tell about."""
+    """Return our open sockets; libfuse has no call that returns its socket to fusermount3."""
     found: set[int] = set()
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -1,10 +1,10 @@
-"""How many callers of one user are answered at a time, so that the others do not notice them.
+"""Fairness between users: a bounded number of one user's threads are answered at a time.
 
 The kernel hands out requests in their order, so three thousand threads that open files are three thousand ahead of the
 next `df`.  Each answer brings the next request of the same thread, so answering few of them keeps that queue short.
 
 Rule: in each `_ROUND_S`, at most `_CALLERS` threads of a user are answered; the others wait for the next round, in
-their order.  A thread that is alone never waits.  Only requests about files and names count; a statfs never waits here.
+order of arrival.  A single thread never waits.  Only requests about files and names count; a statfs never waits here.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Pace:
         self._waiting: dict[int, deque[trio.lowlevel.Task]] = {}
         self._nursery: trio.Nursery | None = None
 
-    async def turn(self, uid: int, thread: int) -> None:
-        """Return when this thread may have another answer; at once as long as there are few."""
+    async def admit(self, uid: int, thread: int) -> None:
+        """Return when this thread may be answered; at once if the user has few threads."""
         now = trio.current_time()
         if now >= self._round_ends:
             self._round_ends = now + _ROUND_S
@@ -61,7 +61,7 @@ class Pace:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     async def _rounds(self) -> None:
-        """Answer those who wait, as long as there are any."""
+        """Admit waiting threads, round by round, until none waits."""
         while self._waiting:
             await trio.sleep_until(self._round_ends)
             self._round_ends = trio.current_time() + _ROUND_S
@@ -73,7 +73,7 @@ class Pace:
                     del self._waiting[uid]
 
     async def run(self) -> None:
-        """Hold the rounds, until cancelled."""
+        """Run the rounds, until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery

@@ -1,4 +1,4 @@
-"""poll(2): what it says of a file, and who waits for it to say more.
+"""poll(2): the state of a file, and the callers to notify of a change.
 
 As in sysfs a file can always be read, and POLLPRI with POLLERR says that it is no longer what this handle holds.  A
 stream is readable when there is something to read.
@@ -33,7 +33,7 @@ _CHANGED: Final = select.POLLPRI | select.POLLERR  # as sysfs says it
 
 
 class Pollers:
-    """Those who wait in poll(2), by their file handle; each is told once and has to ask again."""
+    """Callers that wait in poll(2), by file handle; each is notified once and has to poll again."""
 
     def __init__(self, events: EventRing) -> None:
         self._events = events
@@ -44,11 +44,11 @@ class Pollers:
         self._waiting[fh] = (handle, waiter)
 
     def forget(self, fh: int) -> None:
-        """Nobody waits any more: the file is closed."""
+        """Remove the waiter of a closed file."""
         self._waiting.pop(fh, None)
 
     def look(self, view: View) -> None:
-        """Tell those whose file has changed."""
+        """Notify the callers whose file has changed."""
         moment = Moment(view)
         for fh, (handle, waiter) in list(self._waiting.items()):
             ready = self.ready(handle, moment)
@@ -75,7 +75,7 @@ class Pollers:
 
 
 class Moment:
-    """What files show at one moment; each is looked at once, however many handles there are of it."""
+    """Keys and contents of files at one moment; each file is rendered once for all its handles."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -89,7 +89,7 @@ class Moment:
         return self._keys[handle.inode]
 
     def is_same(self, handle: Handle) -> bool:
-        """Tell whether it would still show the same: something came that changes nothing here."""
+        """Return whether the file would show the same bytes: new data may not concern it."""
         node = handle.node
         if node.row.ages or is_heavy(node, self._view):
             return False
@@ -100,6 +100,6 @@ class Moment:
                 self._data[handle.inode] = None
             except Exception:
                 log.exception("%s", node)
-                return False  # a reader is told what it is; those who wait for other files wait on
+                return False  # a reader gets the error; callers that poll other files go on
         data = self._data[handle.inode]
         return data == (None if handle.content is None else handle.data)

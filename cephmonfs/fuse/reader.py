@@ -1,4 +1,4 @@
-"""The files without a mount: the same tree and the same renderers, for a program that wants one of them."""
+"""The files without a mount, for `cephmonfs get`: the same tree and the same renderers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reader:
         self._tree = Tree()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Hold the questions that are under way, until cancelled."""
+        """Run the commands, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._commands.run)
             await trio.lowlevel.checkpoint()
@@ -101,7 +101,7 @@ class Reader:
         try:
             await self._gate.get()
         except CephMonFSError:
-            pass  # whoever shows the numbers finds none
+            pass  # the file then shows the last numbers with their age, or none
 
     async def _maps_there(self, names: frozenset[str]) -> None:
         seen = 0
@@ -117,5 +117,5 @@ def _may_come(name: str, view: Snapshot) -> bool:
 
 
 def no_such_file(path: str) -> CephMonFSError:
-    """Return the error for a path that is none: wrong usage."""
+    """Return the error for a path that does not exist: wrong usage."""
     return ConfigError(f"there is no file {shown(path)}; `cephmonfs get /` lists what there is")

@@ -1,6 +1,6 @@
-"""Everything that would change something: EROFS, whoever asks.
+"""Handlers of everything that would change something: EROFS.
 
-The kernel refuses it by itself while the mount is read-only; these are for when it does not.
+The kernel refuses these calls itself while the mount is flagged ro; with `show_as_rw` it does not.
 """
 
 from __future__ import annotations

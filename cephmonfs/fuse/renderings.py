@@ -1,13 +1,13 @@
 """Renderings: a file is rendered once for all who open it at the same moment.
 
-Rule: an opener gets a rendering that began after he came, or an older one of which nothing has changed since.  A file
-that shows ages is shared for `_SHARE` times as long as its rendering took, and a costly one even when something has
-changed: it says of what time it is.  Any other file is not rendered again before that time, or half a second, is over.
-So whoever opens a costly file in a loop gets a part of the loop's time and no more.
+Rule: an open gets a rendering that began after the open, or an older one if nothing has changed since.  A file that
+shows ages is shared for `_SHARE` times as long as its rendering took, and a costly one even when something has changed:
+it says of what time it is.  Any other file is not rendered again before that time, or half a second, is over.  So a
+caller that opens a costly file in a loop gets a bounded part of the loop's time.
 Example: a dashboard that takes 5 ms is rendered at most each 50 ms; `metrics` of 5000 pools that take 1 s, each 10 s.
 
-What takes long is rendered in a thread, once, and everybody who wants that file waits for it.  What is kept is bounded
-in bytes: small contents and one large one for the next opener, other large ones only while somebody has them open.
+A large file is rendered in a thread, once, and all its openers wait for it.  The kept bytes are bounded: small contents
+and one large one are kept for the next open, other large ones only while they are open.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ _THREAD_BYTES: Final = 256 << 10  # of a map or an answer; a file made from more
 _THREADS: Final = 2
 _SMALL: Final = 256 << 10  # contents up to this size are kept for the next opener, costly ones up to _MAX_KEPT / 2
 _MAX_KEPT: Final = 8 << 20  # of all small contents together
-_LARGE: Final = 24 << 20  # one costly content up to this size is kept, or who gave up waiting would wait anew for ever
+_LARGE: Final = (
+    24 << 20
+)  # one costly content up to this size is kept, or an opener that timed out would time out again for ever
 _MAX_KNOWN: Final = 20_000  # files of which size and time are kept
 
 
@@ -69,7 +71,7 @@ class Rendering:
 
 @dataclass(slots=True)
 class _Known:
-    """What is kept of a file's last rendering; `strong` holds a small content that nobody has open."""
+    """What is kept of a file's last rendering; `strong` holds a small content that is not open."""
 
     key: object
     size: int
@@ -103,7 +105,7 @@ class Renderings:
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._kept = 0  # bytes of the small contents
         self._large: Content | None = None  # the newest costly content that is too large for the others' room
-        self._waits: dict[int, _Wait] = {}  # of files that somebody waits for
+        self._waits: dict[int, _Wait] = {}  # of files with openers that wait
         self._jobs: dict[int, _Job] = {}
         self._threads = trio.CapacityLimiter(_THREADS)
         self._nursery: trio.Nursery | None = None
@@ -185,7 +187,7 @@ class Renderings:
         return rendering
 
     def _shared(self, inode: int, node: Node, came: float, *, anew: bool) -> Rendering | None:
-        """Return a rendering that is there and good enough for somebody who came then."""
+        """Return a kept rendering that an open of that time may get."""
         known = self._known.get(inode)
         rendering = None if known is None else known.rendering()
         if known is None or rendering is None:
@@ -201,11 +203,11 @@ class Renderings:
         return replace(rendering, mtime=known.mtime)
 
     async def _in_thread(self, inode: int, node: Node, view: View, *, anew: bool) -> Rendering | None:
-        """Have it rendered in a thread; one that is under way goes on when he who waits for it leaves."""
+        """Render in a thread.  The rendering goes on when its openers time out."""
         job = self._jobs.get(inode)
         if job is None:
             if self._nursery is None:
-                raise RuntimeError("nobody runs the renderings")
+                raise RuntimeError("Renderings.run() is not running")
             job = self._jobs[inode] = _Job()
             self._nursery.start_soon(self._run_job, inode, node, view, job, anew)
         await job.done.wait()
@@ -250,14 +252,14 @@ class Renderings:
 
 
 class _Wait:
-    """Those who wait for one file."""
+    """The openers that wait for one file."""
 
     __slots__ = ("lock", "newest", "openers")
 
     def __init__(self) -> None:
         self.lock = trio.Lock()
         self.openers = 0
-        self.newest: Rendering | None = None  # keeps the content alive for those who wait
+        self.newest: Rendering | None = None  # keeps the content alive for the openers that wait
 
 
 class _Job:
@@ -272,7 +274,7 @@ class _Job:
 
 
 def is_heavy(node: Node, view: View) -> bool:
-    """Whether printing it would hold up the loop."""
+    """Return whether rendering it in the loop would delay other requests."""
     row = node.row
     if row.kind is Kind.BINARY or row.render is None:
         return False

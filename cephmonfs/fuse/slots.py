@@ -1,7 +1,7 @@
 """How many requests may wait at one time.
 
 pyfuse3 keeps one worker task busy for as long as a handler runs, and starts no more than `max_tasks`.  If all of them
-waited for a monitor, nobody would be left to open a file or to notice `umount`.  So a handler that is about to wait
+waited for a monitor, none would be left to open a file or to notice `umount`.  So a handler that is about to wait
 takes one of these slots, of which there are fewer than workers; without a slot it answers at once with what it has.
 """
 
@@ -22,7 +22,7 @@ _WAKE_AT_ONCE: Final = 32  # waiters answered between two looks at other request
 
 
 async def wake_gently(lot: trio.lowlevel.ParkingLot) -> None:
-    """Wake everybody who waits, a few at a time, so that a thousand of them do not hold up the rest."""
+    """Wake all waiting tasks, a few at a time, so that a thousand of them do not delay other requests."""
     while lot:
         lot.unpark(count=_WAKE_AT_ONCE)
         await trio.lowlevel.checkpoint()

@@ -1,16 +1,15 @@
-"""Every statfs call goes through this gate: fresh if possible, in bounded time always.
+"""How long a statfs call waits, and what it gets then: a fresh answer, the last one, or RequestTimeout.
 
-The session shares questions among callers, so that no answer is older than its question; here is decided how long a
-call waits, and what it gets then.
+The session shares questions among callers, so that no answer is older than its question.
 
-A call waits until `statfs_timeout` has passed since the oldest question that is still open, but at least for a grace
-period.  So the first calls of a fault wait a second; later ones know already that the answer is late, and wait only as
-long as a fresh answer is plausible.  The open question stays open: its answer is the sign that things are well again.
-They may be well for a moment only, as when one election follows the other: for a while after a wait in vain, a new
-question is given no more time than answers usually take, twice, as long as there is an answer that can stand in.
-When many wait, their waits end one after the other, not all at once.
-The grace grows with the number of callers, for otherwise a thousand of them coming back every 50 ms would leave no
-time for anything else.
+Rule: a call waits until `statfs_timeout` has passed since the oldest question that is still open, and at least for a
+grace period of _GRACE_S.  For _DOUBT_S after a timeout, it waits at most twice the usual latency, if the last answer
+may stand in.  The question stays open: its answer shows that the monitors answer again.
+
+Example, `statfs_timeout=1`, the monitor stops: the first calls wait 1 s; later ones 0.04 s, until an answer comes.
+
+When many calls wait, their waits end _APART_S apart and not all at once.  The grace period grows with the number of
+callers, or a thousand of them that come back every 40 ms would leave no time for other requests.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from cephmonfs.mon.snapshot import StatfsRecord
 
 _GRACE_S: Final = 0.04
-_APART_S: Final = 0.0003  # about what ending one wait costs: so far apart do the waits of many callers end
-_DOUBT_S: Final = 10.0  # after a wait in vain
+_APART_S: Final = 0.0003  # about the cost of ending one wait; the waits of many callers end this far apart
+_DOUBT_S: Final = 10.0  # after a timeout, the wait is short for this time
 _USUAL_MIN_S: Final = 0.02
 _USUAL_WEIGHT: Final = 0.1
 _GRACE_PER_CALLER_S: Final = 0.0005  # keeps 1000 callers of a silent cluster under 2000 calls a second
@@ -74,7 +73,7 @@ class StatfsGate:
         return record
 
     async def _fresh(self, now: float) -> StatfsRecord | None:
-        """Ask, and wait as long as it makes sense.  Without a slot nobody waits, and nothing is asked."""
+        """Ask and wait; without a slot do neither."""
         with self._slots.take() as may_wait:
             if may_wait:
                 try:
@@ -113,7 +112,7 @@ class StatfsGate:
         return record
 
     def _count(self, result: str, took_s: float) -> None:
-        """Note how a call ended."""
+        """Count how a call ended."""
         self.results[result] += 1
         self._duration_sum_s += took_s
         self._durations[bisect_left(BUCKETS_S, took_s)] += 1

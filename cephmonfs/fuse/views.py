@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Views:
-    """What views are made of, held once for a mount or for a program that reads without one; `now` makes a view."""
+    """Holds the parts of a view, once for a mount or for `cephmonfs get`; `now` makes a view."""
 
     def __init__(self, source: Source, settings: FsSettings, log: LogRing | None) -> None:
         self._source = source

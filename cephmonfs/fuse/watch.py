@@ -1,8 +1,8 @@
-"""Watch: what the file system does without being asked.
+"""Background tasks of a mount.
 
-It looks at each change of the session, writes down what is new, and tells those who wait.  Between changes it looks
-when something becomes stale.  And it asks for health and quorum each `refresh`, more often where `stale_after` is
-short, so that `events` does not depend on who reads; whoever polls a file is a reader too, though he does not read.
+They look at each change of the session, write events, and notify readers that wait.  Between changes they look when
+something becomes stale.  They ask for health and quorum each `refresh`, more often if `stale_after` is short, so that
+`events` does not depend on who reads; and for the commands of files that are polled.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PULSE: Final = (HEALTH, QUORUM)
 
 
 def pulse_s(settings: FsSettings) -> float:
-    """Return how often health and quorum are asked for: each `refresh`, and three times within `stale_after`."""
+    """Return the interval of the commands for health and quorum: `refresh`, or a third of `stale_after` if less."""
     wanted = max(_PULSE_MIN_S, settings.refresh)
     if settings.stale_after > 0:
         wanted = min(wanted, settings.stale_after / _PULSES)
@@ -65,7 +65,7 @@ class Watch:
                 nursery.start_soon(supervised, task)
 
     async def _changes(self) -> None:
-        """Look at each published change; seldom enough, while one follows the other, not to show in what df takes."""
+        """Look at each published change; while changes follow each other, seldom enough not to slow down df."""
         seen, pause_s = 0, _COALESCE_S
         while True:
             began = trio.current_time()
@@ -76,7 +76,7 @@ class Watch:
             await trio.sleep(pause_s)
 
     async def _stale(self) -> None:
-        """Look at the moment at which the quorum has not been heard for `stale_after`."""
+        """Look when no quorum has answered for `stale_after`."""
         while True:
             ends_at = self._views.now().freshness.ends_at
             pause_s = ends_at - trio.current_time() if ends_at < math.inf else self._settings.refresh
@@ -84,7 +84,7 @@ class Watch:
             self.look()
 
     async def _pulse(self) -> None:
-        """Ask on behalf of `events` and of those who poll."""
+        """Ask on behalf of `events` and of polled files."""
         every_s = pulse_s(self._settings)
         while True:
             nodes = [handle.node for handle in self._handles.files() if handle.polled]
@@ -99,7 +99,7 @@ class Watch:
             await trio.sleep(every_s)
 
     def _is_mute(self) -> bool:
-        """Whether the caps let nothing but a statfs tell that there is a quorum."""
+        """Return whether the caps cover no command, so that only a statfs proves a quorum."""
         answers = (self._views.commands.answers.get(command) for command in _PULSE)
         return all(a is not None and a.failure is not None and a.failure.kind is NotPermitted for a in answers)
 
@@ -108,10 +108,10 @@ class Watch:
         try:
             await self._views.gate.get()
         except CephMonFSError:
-            pass  # whoever shows the numbers finds the last ones with their age, or none
+            pass  # the file then shows the last numbers with their age, or none
 
     def look(self) -> None:
-        """Write down what is new and tell those who wait for it; never raises, or it would end the task that looks."""
+        """Write events and notify waiting readers; never raises, or it would end the calling task."""
         try:
             self._look()
         except Exception:

@@ -10,10 +10,10 @@ awaits its handler.  pyfuse3 takes the event loop from its variable `trio`, whic
   when a hundred requests are there already.
 - `notify_closing`: wakes the parked workers as well.
 
-The read blocks, whoever says that there is a request: the kernel withdraws the request of a caller that is killed
-before we have read it.  The thread then sleeps in read(2), with trio's loop and Python's global lock, until the next
-request.  So an interval timer runs from the moment a worker is told to read until a worker waits by epoll again.  It
-goes off only if the loop does not come round; its signal interrupts the read, and pyfuse3 goes on at EINTR.  (pyfuse3
+The read may block even after poll(2) has reported a request: the kernel withdraws the request of a caller that is
+killed before we have read it.  The thread then sleeps in read(2), with trio's loop and Python's global lock, until the
+next request.  So an interval timer runs from the moment a worker is told to read until a worker waits by epoll again.
+It fires only if the loop does not come round; its signal interrupts the read, and pyfuse3 goes on at EINTR.  (pyfuse3
 ends the mount at EAGAIN, so /dev/fuse cannot be made nonblocking; docs/upstream/ says what pyfuse3 should do.)
 
 Tried with pyfuse3 3.2.1, 3.4.0 and 3.5.0; tests/fuse/test_killed.py fails when one of them uses more of trio than is
@@ -36,32 +36,32 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 _CALLED_AT_MOST: Final = 8  # parked workers that run in one pass; about half a millisecond of work
-_PASS_S: Final = 0.002  # so long workers take one request after the other before the rest of the loop has its turn
+_PASS_S: Final = 0.002  # how long workers take one request after the other before they yield to the rest of the loop
 _INTERRUPT_AFTER_S: Final = 0.01  # and again and again: the first signal may come just before the read
 
 
 class ReadTimer:
-    """Interrupts a read(2) of trio's thread, which is the main one, that lasts."""
+    """Interrupts a read(2) that blocks trio's thread, the main thread."""
 
     def __init__(self) -> None:
         self._due = 0.0  # when it goes off next, 0 while it does not run
         self._loop = trio.lowlevel.current_trio_token()
 
     def start(self, now: float) -> None:
-        """A read follows.  While it runs it is put off, but not each time: that is a system call."""
+        """Start before a read.  A running timer is put off, but not at each read, to save the system call."""
         if self._due < now + _INTERRUPT_AFTER_S / 2:
             self._due = now + _INTERRUPT_AFTER_S
             signal.setitimer(signal.ITIMER_REAL, _INTERRUPT_AFTER_S, _INTERRUPT_AFTER_S)
 
     def stop(self) -> None:
-        """Nobody reads."""
+        """Stop: no worker reads."""
         if self._due:
             self._due = 0.0
             signal.setitimer(signal.ITIMER_REAL, 0.0)
 
     @contextmanager
     def handled(self) -> Iterator[ReadTimer]:
-        """Inside this block SIGALRM interrupts, whatever our parent did with it."""
+        """Handle SIGALRM inside this block, even if our parent ignored or blocked it."""
         handler = signal.signal(signal.SIGALRM, self._went_off)
         mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         try:
@@ -72,15 +72,15 @@ class ReadTimer:
             signal.signal(signal.SIGALRM, handler)
 
     def _went_off(self, number: int, frame: FrameType | None) -> None:
-        """Nothing reads in the loop's next pass; here somebody may be about to."""
+        """Stop in the loop's next pass, when no worker reads; at this moment one may be about to."""
         self._loop.run_sync_soon(self.stop, idempotent=True)
 
 
 class NoLock:
-    """What pyfuse3 takes around `wait_readable`."""
+    """The lock that pyfuse3 takes around `wait_readable`."""
 
     async def __aenter__(self) -> None:
-        """Go on at once."""
+        """Return at once."""
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -89,7 +89,7 @@ class NoLock:
 
 
 class LowLevel:
-    """What pyfuse3 uses of trio.lowlevel."""
+    """The names of trio.lowlevel that pyfuse3 uses."""
 
     current_task = staticmethod(trio.lowlevel.current_task)
     current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
@@ -153,7 +153,7 @@ class LowLevel:
 
 
 class Loop:
-    """What pyfuse3 uses of trio."""
+    """The names of trio that pyfuse3 uses."""
 
     Lock = NoLock
     ClosedResourceError = trio.ClosedResourceError

@@ -19,7 +19,7 @@ async def test_one_thread_never_waits(autojump_clock: trio.testing.MockClock) ->
         nursery.start_soon(turns.run)
         await trio.testing.wait_all_tasks_blocked()
         for _ in range(1000):
-            await turns.turn(1000, 7)
+            await turns.admit(1000, 7)
         assert trio.current_time() == 0
         nursery.cancel_scope.cancel()
 
@@ -28,7 +28,7 @@ async def test_of_many_threads_a_few_are_answered_in_each_round(autojump_clock: 
     answered: list[tuple[float, int]] = []
 
     async def call(turns: Pace, uid: int, thread: int) -> None:
-        await turns.turn(uid, thread)
+        await turns.admit(uid, thread)
         answered.append((trio.current_time(), uid))
 
     async with trio.open_nursery() as nursery:
@@ -55,11 +55,11 @@ async def test_who_leaves_holds_up_nobody(autojump_clock: trio.testing.MockClock
         nursery.start_soon(turns.run)
         await trio.testing.wait_all_tasks_blocked()
         for thread in range(pace._CALLERS):
-            await turns.turn(1000, thread)
+            await turns.admit(1000, thread)
         with trio.move_on_after(pace._ROUND_S / 2) as left:
-            await turns.turn(1000, 98)
+            await turns.admit(1000, 98)
         assert left.cancelled_caught
-        await turns.turn(1000, 99)
+        await turns.admit(1000, 99)
         assert trio.current_time() == pytest.approx(pace._ROUND_S)
         nursery.cancel_scope.cancel()
 
@@ -67,5 +67,5 @@ async def test_who_leaves_holds_up_nobody(autojump_clock: trio.testing.MockClock
 async def test_without_a_place_to_wait_nobody_waits(autojump_clock: trio.testing.MockClock) -> None:
     turns = Pace(WaitSlots(0))
     for thread in range(100):
-        await turns.turn(1000, thread)
+        await turns.admit(1000, thread)
     assert trio.current_time() == 0
