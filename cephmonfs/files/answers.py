@@ -1,7 +1,4 @@
-"""What is known of the monitors' answers to commands, as frozen values.
-
-The one rule of staleness for everything that comes from an answer is here too: `Freshness`.
-"""
+"""The monitors' answers to commands, as frozen values, and `Freshness`, the one rule of staleness."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ class Command:
     json: bool = False
     detail: bool = False  # the one optional argument that we give
     lasting: bool = False  # the answer changes with an upgrade of the cluster only
-    ours: bool = field(default=False, compare=False)  # we read the answer, so that limits.MAX_JSON bounds it
+    ours: bool = field(default=False, compare=False)  # we parse the answer, so limits.MAX_JSON bounds it
 
     @property
     def request(self) -> dict[str, object]:
@@ -58,7 +55,7 @@ class Failure:
     kind: type[CephMonFSError]
     text: str
     at: float = -math.inf  # monotonic
-    is_refusal: bool = False  # of the command as such; else it is about the cluster's state
+    is_refusal: bool = False  # the command itself was refused; else the error is about the cluster's state
 
     @classmethod
     def of(cls, exc: CephMonFSError, about: object) -> Failure:
@@ -71,7 +68,7 @@ class Failure:
 
     @property
     def is_silence(self) -> bool:
-        """Whether it says nothing about the command: nobody answered, or not now."""
+        """Whether it says nothing about the command: no answer, or a temporary error."""
         return issubclass(self.kind, RequestTimeout)
 
     def error(self) -> CephMonFSError:
@@ -91,7 +88,7 @@ class Answer:
 
     @property
     def is_open(self) -> bool:
-        """Whether it has no outcome yet: nobody has asked, or nobody has answered."""
+        """Whether it has no outcome yet: not asked, or not answered."""
         return self.reply is None and (self.failure is None or self.failure.is_silence)
 
     def has_failed(self, now: float, refresh_s: float) -> bool:
@@ -110,7 +107,7 @@ class Answer:
         return self.has_failed(now, refresh_s)
 
     def good(self, command: Command) -> CommandReply:
-        """Return the last good reply, whatever its age, or raise what stands in its place.
+        """Return the last good reply, whatever its age, or raise the failure that replaced it.
 
         Silence leaves it in place; a monitor's word about the command does not.
         """
@@ -128,42 +125,42 @@ UNASKED: Final = Answer()
 class Freshness:
     """How old an answer may be and still be shown as true.
 
-    Rule: as long as the quorum was heard within `stale_after`, an answer counts for `stale_after`, and for at least
-    the time in which it is not asked for again (`renewed_s`).  Without that, no answer counts that is older than
-    `stale_after`.  With `stale_after=0` the session has to be open instead.
+    Rule: while a quorum has answered within `stale_after`, an answer counts for max(stale_after, renewed_s), where
+    renewed_s is the age at which it is renewed.  Otherwise it counts for `stale_after`.  With `stale_after=0` the
+    session has to be open instead.
 
     Example, `stale_after=60`, all monitors stop: `health` of 12:00:00 is HEALTH_UNKNOWN from 12:01:00 on.
     """
 
     now: float  # monotonic
-    heard: float  # monotonic: when the newest question was asked that a quorum answered; -inf before one
+    proven_at: float  # monotonic: when the newest question was asked that a quorum answered; -inf before one
     is_open: bool
     stale_after: float
 
     @classmethod
     def of(cls, snapshot: Snapshot, settings: FsSettings) -> Freshness:
         """Take what counts from a moment of the session."""
-        heard = snapshot.quorum_at or snapshot.last_contact  # caps that cover no proof: what is heard has to do
+        proven = snapshot.quorum_at or snapshot.last_contact  # caps that cover no proof: use any contact
         return cls(
             snapshot.now.mono,
-            -math.inf if heard is None else heard.mono,
+            -math.inf if proven is None else proven.mono,
             snapshot.state == "open",
             settings.stale_after,
         )
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the quorum was heard within `stale_after`: `session/fresh`."""
-        if self.heard == -math.inf:
+        """Whether a quorum has answered within `stale_after`: `session/fresh`."""
+        if self.proven_at == -math.inf:
             return False
         if self.stale_after <= 0:
             return self.is_open
-        return self.now - self.heard <= self.stale_after
+        return self.now - self.proven_at <= self.stale_after
 
     @property
     def ends_at(self) -> float:
-        """When (monotonic) `is_fresh` ends if the quorum is not heard again; inf when it does not or has."""
-        return self.heard + self.stale_after if self.is_fresh and self.stale_after > 0 else math.inf
+        """When (monotonic) `is_fresh` ends without a new answer of a quorum; inf when it does not end or has ended."""
+        return self.proven_at + self.stale_after if self.is_fresh and self.stale_after > 0 else math.inf
 
     def counts(self, asked: float, renewed_s: float) -> bool:
         """Whether what was asked then is true now."""

@@ -1,7 +1,7 @@
 """The capacity over the last day, for the curve of the dashboard.
 
-It is made from the answers that others asked for, `df` above all: nothing is ever asked for its sake, so that a mount
-that nobody reads asks the monitors nothing.  Where nobody asked there is a gap, and the curve shows it as one.
+It is made from the answers to `df` and to readers of files; it causes no question of its own.  Times without a statfs
+are gaps in the curve.
 """
 
 from __future__ import annotations

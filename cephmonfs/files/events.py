@@ -1,4 +1,4 @@
-"""What happens, as JSON lines: the ring behind `events` and `events_pipe`."""
+"""The ring of JSON lines behind `events` and `events_pipe`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class EventRing:
         return place.seq <= self._seq
 
     def follow(self, place: Place, size: int) -> bytes:
-        """Read whole lines behind `place` and move it; a reader that was too slow is told how many it lost."""
+        """Read whole lines behind `place` and move it; a slow reader gets a line with the number of lost events."""
         if place.offset < self._dropped:
             first = self._seq + 1 - self._buffer.count(b"\n", 0, self._used)
             lost = {"event": "lost", "count": first - place.seq}

@@ -1,4 +1,4 @@
-"""What is new from one moment to the next, as the facts of a line of `events`."""
+"""Compares two moments and returns the lines of `events`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Event = dict[str, object]
 
 
 class Observer:
-    """Compares each moment with the one before and says what is new."""
+    """Compares each moment with the one before and returns what is new."""
 
     def __init__(self) -> None:
         self._history: tuple[SessionChange, ...] = ()
@@ -105,7 +105,7 @@ class Observer:
         return _difference("rank", {str(k): v for k, v in before.items()}, {str(k): v for k, v in ranks.items()})
 
     def _staleness(self, view: View) -> Iterator[Event]:
-        """Tell when the quorum was not heard for `stale_after`, and when it is heard again."""
+        """Return an event when no quorum has answered for `stale_after`, and when one answers again."""
         fresh = view.fresh
         if self._fresh is not None and fresh != self._fresh:
             yield {"event": "fresh" if fresh else "stale", "detail": "" if fresh else view.snapshot.last_error}
@@ -127,7 +127,7 @@ class Observer:
         try:
             health = view.last_health
         except CephMonFSError:
-            return  # nobody has told it yet, or nobody will
+            return  # not known yet, or not covered by the caps
         status = _UNKNOWN if view.is_stale(HEALTH) else health.status
         checks = tuple(check.code for check in health.active)
         muted = tuple(check.code for check in health.muted)
@@ -153,7 +153,7 @@ class Observer:
 
 
 def _collect(events: list[tuple[Event, float]], found: Iterator[tuple[Event, float]]) -> None:
-    """Add what is found; a fault of ours costs the rest of its kind, and whoever observes goes on."""
+    """Add what is found; a bug in one kind of event is logged and does not stop the others."""
     try:
         events += found
     except Exception:

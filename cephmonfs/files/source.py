@@ -1,6 +1,6 @@
-"""The one door between the file system and the session behind it.
+"""The interface between the file system and the session.
 
-`fs` never imports `runtime`; whoever wires the two hands in something of this shape.
+`fuse/` never imports `runtime/`; `daemon/` passes in a client of this shape.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Source(Protocol):
     def statfs_open_since(self) -> float | None:
         """Return when (trio's clock) the oldest statfs without an answer was asked, None when none is open.
 
-        A question stays open when those who asked it leave.
+        A question stays open when its callers leave.
         """
         ...
 

@@ -108,7 +108,7 @@ def _blob(name: str, listed: Listed | None = None) -> Row:
 def _encoded_osdmap(view: View) -> EncodedMap:
     """Return the newest encoded osdmap: what was received, or the answer to `osd getmap`.
 
-    Incrementals come in between, and an encoded map of their epoch exists only where somebody asks for it.
+    Incrementals come in between, and an encoded map of their epoch exists only on request.
     """
     record = view.map_record("osdmap")
     if record.incrementals:
@@ -123,7 +123,9 @@ def _encoded_osdmap(view: View) -> EncodedMap:
 
 
 def _debug(name: str, render: Render, *depends: str, listed: Listed | None = None) -> Row:
-    ages = name == "monc"  # a request more or less is no news, but whoever looks wants those of now
+    ages = (
+        name == "monc"
+    )  # its requests change all the time: no reason to wake poll, but an open shows the present ones
     about = f"`{name}` as in the kernel client's debugfs"
     return Row(f"debug/{name}", Kind.TEXT, about, render, depends, ages=ages, listed=listed)
 
@@ -302,7 +304,7 @@ class Node:
             return text
         if self.row.kind is Kind.VALUE:
             text += "\n"
-        return lines(text, limit=len(text)).encode()  # options and errors of this machine have been through no door
+        return lines(text, limit=len(text)).encode()  # options and errors of this machine are not sanitised yet
 
     def key(self, view: View) -> object:
         """Return a value that is equal as long as nothing new has arrived for this file."""
@@ -394,7 +396,7 @@ DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
 }
 
 
-# ---- finding one's way
+# ---- nodes by path
 
 Children = Mapping[str, Node]
 

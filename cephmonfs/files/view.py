@@ -2,8 +2,8 @@
 
 A view is a value: it is made for a moment and nothing in it changes, so a thread may render from it while the loop goes
 on.  It is also the only place that decides whether something may be shown as true now.  `reply`, `json`, `health`,
-`quorum` and `statfs` return what is true now or raise; who marks what is old himself asks for `last_reply`,
-`last_health`, `last_quorum` or `last_statfs`, and for `is_stale`.
+`quorum` and `statfs` return what is true now or raise; a page that marks old data itself uses `last_reply`,
+`last_health`, `last_quorum` or `last_statfs`, and `is_stale`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Memo:
-    """The last parsing of each answer, and what else is costly and seldom wanted, so that each is done once."""
+    """Caches the last parsing of each answer and other costly, seldom wanted values."""
 
     def __init__(self) -> None:
         self._slots: dict[object, tuple[object, object]] = {}
@@ -96,12 +96,12 @@ class View:
 
     @property
     def freshness(self) -> Freshness:
-        """The rule that tells what is stale."""
+        """The rule of staleness at this moment."""
         return Freshness.of(self.snapshot, self.settings)
 
     @property
     def fresh(self) -> bool:
-        """False when the quorum has not been heard for longer than `stale_after`."""
+        """False when no quorum has answered for longer than `stale_after`."""
         return self.freshness.is_fresh
 
     def is_stale(self, source: Command | Literal["statfs"]) -> bool:
@@ -213,7 +213,7 @@ class View:
 
     @property
     def last_statfs(self) -> StatfsRecord:
-        """The last statfs answer, whatever its age."""
+        """The last statfs answer, of any age."""
         if self.snapshot.problem:
             raise NoData(self.snapshot.problem)
         if STATFS in self.snapshot.denied:
@@ -239,14 +239,14 @@ class View:
         return self.answer(command).has_failed(self.snapshot.now.mono, self.settings.refresh)
 
     def last_reply(self, command: Command) -> CommandReply:
-        """Return the last good reply, whatever its age, or raise what stands in its place."""
+        """Return the last good reply, of any age, or raise the failure that replaced it."""
         answer = self.answer(command)
         if answer.is_open:
             raise self._unanswered(str(command))
         return answer.good(command)
 
     def _unanswered(self, what: str) -> CephMonFSError:
-        """Say why there is no answer at all: not yet, or nobody answers any more."""
+        """Raise the reason why there is no answer: not yet, or silence."""
         if self.fresh or self.snapshot.last_contact is None:
             return NoData(f"{what}: no monitor has answered yet")
         return RequestTimeout(f"{what}: no monitor answers")
@@ -266,7 +266,7 @@ class View:
         return asked
 
     def last_parsed(self, command: Command, parse: Callable[[bytes], T]) -> T:
-        """Return what `parse` makes of the last good reply, whatever its age; each reply is parsed once."""
+        """Return `parse` of the last good reply, of any age; each reply is parsed once."""
         return self._parsed(command, parse, self.last_reply(command))
 
     def parsed(self, command: Command, parse: Callable[[bytes], T]) -> T:
@@ -281,7 +281,7 @@ class View:
 
     @property
     def last_health(self) -> Health:
-        """The last health report, whatever its age."""
+        """The last health report, of any age."""
         return self.last_parsed(HEALTH, Health.parse)
 
     @property
@@ -291,7 +291,7 @@ class View:
 
     @property
     def last_quorum(self) -> Quorum:
-        """The last word about the quorum, whatever its age."""
+        """The last quorum_status, of any age."""
         return self.last_parsed(QUORUM, Quorum.parse)
 
     @property

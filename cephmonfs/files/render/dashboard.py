@@ -418,7 +418,7 @@ def _pools(view: View) -> Html:
     return join(_table(heads, lines), el("p", note, class_="soft") if note else "")
 
 
-# ---- ourselves
+# ---- this program
 
 
 def _session(view: View) -> Html:

@@ -158,7 +158,7 @@ def client_options(view: View) -> str:
 
 
 def status(view: View) -> str:
-    """Our name and address in the cluster.  Whoever is blocklisted is so for OSDs and MDSs, and we speak to neither."""
+    """Our name and address in the cluster.  A blocklist concerns OSDs and MDSs only, and we talk to neither."""
     addr = view.snapshot.my_addr
     if addr is None:
         raise NoData("no session is open")

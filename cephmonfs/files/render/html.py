@@ -1,4 +1,4 @@
-"""HTML that cannot be broken by what it shows: whatever is not made here is escaped."""
+"""HTML that its content cannot break: text that is not made here is escaped."""
 
 from __future__ import annotations
 

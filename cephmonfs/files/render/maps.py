@@ -190,7 +190,7 @@ def _legacy(addrs: AddrVec, *, old: bool) -> str:
 
 
 def monmap_release(m: MonMap) -> int:
-    """Return the release whose monitors made this map, as far as the map tells."""
+    """Return the release whose monitors made this map, as far as the map shows it."""
     if m.version >= _V_CIPHERS:
         return max(m.min_mon_release, Release.TENTACLE)
     if m.version >= _V_STRATEGY:
@@ -458,7 +458,7 @@ def _client_features(m: MDSMap) -> list[tuple[int, str]]:
 
 
 def _min_compat_client(m: MDSMap) -> str:
-    if m.min_compat_client >= 0x80:  # a signed byte: nobody has said
+    if m.min_compat_client >= 0x80:  # a signed byte: not set
         return "-1 (unspecified)" if m.ev < _EV_OCTOPUS else "0 (unknown)"
     return f"{m.min_compat_client} ({release_name(m.min_compat_client)})"
 
@@ -471,7 +471,7 @@ _AUTOSCALE_MODES: Final = {0: "off", 1: "warn", 2: "on"}
 
 
 def _is_old(release: int | None) -> bool:
-    """An OSDMap does not tell which release made it; unknown counts as new."""
+    """An OSDMap does not hold the release that made it; unknown counts as new."""
     return Release.UNKNOWN < (release or Release.UNKNOWN) < Release.OCTOPUS
 
 

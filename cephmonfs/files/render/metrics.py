@@ -1,10 +1,10 @@
 """`metrics`: Prometheus text.
 
 `ceph_*` has the names, labels and help texts of Ceph's own mgr module, so that what was made for that works with this:
-dashboards, alert rules.  Only what a monitor has told is there.  `cephmonfs_*` is about ourselves.
+dashboards, alert rules.  Only values that a monitor has sent are there.  `cephmonfs_*` is about this program.
 
-Nothing old is passed off as new: a sample leaves when the answer it is from may not stand in any longer, and what the
-maps tell when no monitor has been heard for `stale_after`.  There are no timestamps: node_exporter refuses a file
+A stale sample is dropped: when its answer no longer counts, or for values from maps when no quorum has answered for
+`stale_after`.  There are no timestamps: node_exporter refuses a file
 that has any.
 
 Names of the mgr module: Ceph v16.2.15, src/pybind/mgr/prometheus/module.py.
@@ -188,7 +188,7 @@ def _health(view: View, page: Page) -> None:
     )
     slow_ops = health.slow_ops
     page.one("ceph_healthcheck_slow_ops", "OSD or Monitor requests taking a long time to process", slow_ops)
-    page.gauge(  # the mgr module does not tell: there a muted check is active like any other
+    page.gauge(  # the mgr module has no such metric: there a muted check is active like any other
         "cephmonfs_health_check_muted",
         "1 for a health check that is muted, 0 for one that is not",
         ("name",),
@@ -320,7 +320,7 @@ def _pool_type(view: View, pool: Pool) -> tuple[str, str]:
     return "erasure", f"ec:{profile['k']}+{profile['m']}" if {"k", "m"} <= profile.keys() else "ec:unknown"
 
 
-# ---- ourselves
+# ---- this program
 
 
 def _ourselves(view: View, page: Page) -> None:

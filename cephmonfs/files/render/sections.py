@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 def reason(exc: Exception) -> str:
-    """Say why a part is missing: what is not known, or that this program has a fault, which the log then has whole."""
+    """Return why a part is missing: the text of our error, or a sentence for a bug, whose traceback is logged."""
     if isinstance(exc, CephMonFSError):
         return f"unknown: {exc}"
     log.error("a part of a page failed", exc_info=exc)

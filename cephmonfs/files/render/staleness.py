@@ -1,4 +1,4 @@
-"""The sentence for what is stale."""
+"""The sentence that says how long no quorum has answered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def sentence(view: View) -> str | None:
-    """What is wrong when the quorum has not been heard for `stale_after`; None while it is, and before it was."""
+    """Return the sentence when no quorum has answered for `stale_after`; None while one does, and before the first."""
     age_s = view.quorum_age_s
     if view.fresh or age_s is None:
         return None

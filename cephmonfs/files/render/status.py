@@ -139,7 +139,7 @@ def _monitor_rows(view: View, in_quorum: frozenset[str] | None) -> Iterator[str]
 
 
 def _middle_out(text: str, width: int) -> str:
-    """Shorten a name in its middle: what tells names apart is mostly at their end."""
+    """Shorten a name in its middle: names mostly differ at their end."""
     if len(text) <= width:
         return text
     end = (width - 3) // 2

@@ -114,7 +114,7 @@ def mon_in_quorum(view: View, name: str) -> str:
 
 
 def mon_rtt_ms(view: View, name: str) -> str | bytes:
-    """Milliseconds of the last keepalive or handshake; nobody has talked to most monitors yet."""
+    """Milliseconds of the last keepalive or handshake; empty for a monitor that we never talked to."""
     rtt_s = view.mon(name).rtt_s
     return ABSENT if rtt_s is None else f"{rtt_s * 1000:.3f}"
 
