@@ -29,15 +29,12 @@ demo:  ## mount the embedded monitors at MNT (./mnt) and look around; umount end
 	@echo; echo '$$ ls -RC $(MNT)'; cd "$(MNT)" && ls -RC -w 110
 	@echo; echo 'It stays mounted: look at $(MNT)/README, and end it with  umount $(MNT)'
 
-test: venv lint types unit  ## what CI runs: lint, types, all tests but the soak
+test: venv lint types unit  ## what CI runs: lint, types, all tests but the soak; SECOND_RUN=no: none for what failed
 
+SECOND_RUN ?= yes
 unit:
 	@tools/cluster chroots >.venv/chroots.log
-	@tmp=$$(mktemp -d /tmp/cmfs-test-XXXX) && chmod 755 $$tmp && \
-	{ $(BIN)/pytest --basetemp=$$tmp/t -n 4 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS) || { \
-		echo 'What failed runs once more, alone: four at a time on a busy machine real daemons may come too late.'; \
-		$(BIN)/pytest --basetemp=$$tmp/u --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }; } && \
-	rm -rf --one-file-system $$tmp
+	@SECOND_RUN="$(SECOND_RUN)" tools/test.sh $(PYTEST_ARGS)
 
 SOAK_OUT ?= soak.json
 soak: venv  ## faults of real monitors beside ceph-fuse and librados, 40 minutes, root: SOAK_OUT=soak.json ONLY=

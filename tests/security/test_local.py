@@ -18,7 +18,18 @@ from types import SimpleNamespace
 import pytest
 
 from cephmonfs.host.accounts import ACCOUNT, look_up
-from tests.support.helper import CEPHMONFS, HELPER, ROOT, Mounted, helper, is_mounted, processes, run, wait_gone
+from tests.support.helper import (
+    CEPHMONFS,
+    HELPER,
+    ROOT,
+    Mounted,
+    helper,
+    is_mounted,
+    processes,
+    run,
+    running,
+    wait_gone,
+)
 
 pytestmark = pytest.mark.fuse
 
@@ -204,16 +215,16 @@ def test_a_mount_point_that_is_swapped_meanwhile(tmp_path: Path) -> None:
     other.mkdir()
     for _ in range(3):
         target.mkdir(exist_ok=True)
-        swap = subprocess.Popen(
-            [sys.executable, "-c", "import os,sys,time\n"
+        argv = [
+            sys.executable, "-c", "import os,sys,time\n"
              "m, o = sys.argv[1:]\n"
              "for i in range(200):\n"
              "    try:\n"
              "        os.rmdir(m); os.symlink(o, m); time.sleep(.002); os.unlink(m); os.mkdir(m); time.sleep(.003)\n"
-             "    except OSError: pass\n", target, other],
-        )  # fmt: skip
-        done = helper("demo:", target, "demo_mons=1")
-        swap.wait()
+             "    except OSError: pass\n", target, other,
+        ]  # fmt: skip
+        with running(argv):
+            done = helper("demo:", target, "demo_mons=1")
         assert "Traceback" not in done.stderr
         mounted = [path for path in (target, other) if is_mounted(path)]
         assert len(mounted) <= 1
@@ -230,7 +241,7 @@ def test_a_mount_point_that_is_swapped_meanwhile(tmp_path: Path) -> None:
 def test_ten_thousand_open_files(mount: Mounted) -> None:
     """df answers, files open, and the daemon grows by little."""
     count = 10_000
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < count + 500:
         pytest.skip("the limit of open files is too low")
     before = _rss(mount.daemon)
@@ -242,22 +253,17 @@ def test_ten_thousand_open_files(mount: Mounted) -> None:
         "print('open', flush=True); sys.stdin.read()\n"
         "assert all(os.pread(fd, 10, 0) for fd in fds[::50])\n"
     )
-    holder = subprocess.Popen(
-        ["prlimit", f"--nofile={count + 200}", "/usr/bin/python3", "-c", script, mount.path, str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "open\n"
-    began = time.monotonic()
-    mount.df()
-    assert mount.value("session/state") == "open"
-    assert time.monotonic() - began < 2.0
-    assert _rss(mount.daemon) - before < 64 << 10
-    _, errors = holder.communicate("", timeout=60)
+    argv = ["prlimit", f"--nofile={count + 200}", "/usr/bin/python3", "-c", script, mount.path, count]
+    with running(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        began = time.monotonic()
+        mount.df()
+        assert mount.value("session/state") == "open"
+        assert time.monotonic() - began < 2.0
+        assert _rss(mount.daemon) - before < 64 << 10
+        _, errors = holder.communicate("", timeout=60)
     assert holder.returncode == 0, errors
-    assert soft
 
 
 def _rss(pid: int) -> int:
@@ -366,7 +372,8 @@ def test_who_else_may_touch_the_daemon(tmp_path: Path, who: str, options: tuple[
         become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--"]
         attacks = {name: attack for name, attack in ATTACKS.items() if who == "nobody" or name in UNREADABLE}
         done = subprocess.run(
-            [*become, "/usr/bin/python3", "-c", ATTACKER, str(mounted.daemon)],
+            # named cephmon: a mount that begins meanwhile, in another test, is to take the same uid nevertheless
+            [*become, "/usr/bin/python3", "-c", ATTACKER, str(mounted.daemon), "cephmon"],
             input=json.dumps(attacks), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

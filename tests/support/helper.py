@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,6 +87,17 @@ def unmount(directory: Path, patience_s: float = 5.0) -> subprocess.CompletedPro
         if "busy" not in done.stderr or time.monotonic() > deadline:
             return done
         time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def running(argv: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Run a program beside the block.  It is killed when the block fails: else the test would wait for its end."""
+    with subprocess.Popen([str(word) for word in argv], text=True, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 class Mounted:

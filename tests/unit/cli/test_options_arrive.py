@@ -18,7 +18,7 @@ from cephmonfs.config.options import DEFAULTS, OPTIONS
 from cephmonfs.fuse import mount
 from cephmonfs.runtime.configured import session_config
 from tests.doubles.machine import FSID, KEY, KEY2, FakeMachine, keyring
-from tests.doubles.mount_helper import snapshot
+from tests.doubles.mount_cephmon import snapshot
 
 FILES: dict[str, str | bytes] = {
     "/s": KEY, "/k": keyring(key=KEY2), "/c": f"mon host = c\nkey = {KEY}", "/etc/ceph/ceph.conf": f"key = {KEY}"

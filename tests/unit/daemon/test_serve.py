@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +28,10 @@ from cephmonfs.mon.snapshot import State
 from cephmonfs.wire.crypto import Secret
 from cephmonfs.wire.cursor import Utime
 from tests.doubles.machine import KEY, FakeMachine
-from tests.doubles.mount_helper import FSID, parts, snapshot
+from tests.doubles.mount_cephmon import FSID, parts, snapshot
+from tests.support.helper import running
 
-PROGRAM = [sys.executable, "-m", "tests.doubles.mount_helper"]
+PROGRAM = [sys.executable, "-m", "tests.doubles.mount_cephmon"]
 ROOT = Path(__file__).parents[3]
 
 
@@ -121,9 +124,10 @@ class Mounted:
         argv = [*PROGRAM, "demo:", self.path, *(word for option in options for word in ("-o", option))]
         return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=env, timeout=60, check=False)
 
-    def foreground(self, *options: str, **env: str) -> subprocess.Popen[str]:
+    def foreground(self, *options: str, **env: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Serve in the foreground."""
         argv = [*PROGRAM, "demo:", self.path, "-o", ",".join(("foreground", *options))]
-        return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env)
+        return running(argv, stderr=subprocess.PIPE, cwd=ROOT, env=env)
 
     @property
     def live(self) -> bool:
@@ -262,12 +266,16 @@ def test_interrupted_while_connecting(mnt: Mounted) -> None:
 
 @pretended
 @as_root
-def test_systemd_is_told(mnt: Mounted, tmp_path_factory: pytest.TempPathFactory) -> None:
-    name = str(tmp_path_factory.mktemp("run") / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+def test_systemd_is_told(mnt: Mounted) -> None:
+    # not below tmp_path, which may be root's alone: the daemon is not root by then
+    with (
+        tempfile.TemporaryDirectory(prefix="cmfs-run-") as run,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
+    ):
+        name = f"{run}/notify"
         sock.bind(name)
-        for parent in (Path(name), *Path(name).parents[:3]):
-            parent.chmod(0o777)  # the daemon is not root by then
+        os.chmod(run, 0o755)
+        os.chmod(name, 0o777)
         sock.settimeout(20)
         with mnt.foreground(NOTIFY_SOCKET=name, WATCHDOG_USEC="50000") as process:
             assert sock.recv(4096) == b"READY=1\nSTATUS=open with a (v2:127.0.0.1:3300/0, secure)"

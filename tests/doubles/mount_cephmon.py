@@ -1,5 +1,6 @@
-"""A mount helper whose session is pretended: `python -m tests.doubles.mount_helper SOURCE DIR ...`.
+"""A mount helper whose session is pretended: `python -m tests.doubles.mount_cephmon SOURCE DIR ...`.
 
+"cephmon" in its name is how other mounts, in tests that run beside, know whose uid theirs is (host/accounts.py).
 The environment variable PRETEND tells how the session goes: refuse, config, timeout, bug, or well.
 """
 
