@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RING_BYTES: Final = 256 << 10
+_LONGEST: Final = 32 << 10  # bytes of a line; one with more tells how many it would have had
+_LONGEST_VALUE: Final = 1000  # characters of a value in a line that is shortened
 _KEPT_BYTES: Final = 64 << 10  # of a full ring: cutting seldom keeps offsets good for `tail -f`
+
+
+def _line(event: Mapping[str, object]) -> bytes:
+    return json.dumps(event, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 @dataclass(slots=True)
@@ -49,10 +55,10 @@ class EventRing:
         """Add one line; a full ring first loses its older three quarters."""
         self._seq += 1
         stamp = datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = (
-            json.dumps({"time": stamp, "seq": self._seq, **event}, ensure_ascii=False).encode("utf-8", "replace")
-            + b"\n"
-        )
+        line = _line({"time": stamp, "seq": self._seq, **event})
+        if len(line) > _LONGEST:  # a list without end; it would push out all that happened before
+            short = {key: value for key, value in event.items() if len(str(value)) <= _LONGEST_VALUE}
+            line = _line({"time": stamp, "seq": self._seq, **short, "left_out": len(line)})
         if self._used + len(line) > RING_BYTES:
             self._cut()
         self._buffer[self._used : self._used + len(line)] = line
@@ -65,7 +71,6 @@ class EventRing:
         cut = self._buffer.index(b"\n", max(0, self._used - _KEPT_BYTES), self._used) + 1
         kept = self._buffer[cut : self._used]
         self._buffer[: len(kept)] = kept
-        del self._buffer[RING_BYTES:]  # after a line that was longer than that
         self._used = len(kept)
         self._dropped += cut
 

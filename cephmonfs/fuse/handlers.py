@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final
 import pyfuse3
 import trio
 
-from cephmonfs.errors import CephMonFSError
+from cephmonfs.errors import CephMonFSError, RequestTimeout
 from cephmonfs.files.answers import DESCRIPTIONS, HEALTH, QUORUM, UNASKED
 from cephmonfs.files.render import metrics, values
 from cephmonfs.files.settings import FsSettings
@@ -246,6 +246,8 @@ class CephMonOperations(ReadOnly):
             return self._attributes(inode, node, last[0], node.mtime(view))
         try:
             size = await self._renderings.size(inode, node)
+        except RequestTimeout:  # it may be there for an open; tar takes 0 for empty
+            size = self._size_awaited(inode)
         except CephMonFSError:
             size = self._size_awaited(inode) if node.awaits(view) else 0
         return self._attributes(inode, node, size, node.mtime(view))

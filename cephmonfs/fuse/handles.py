@@ -19,6 +19,7 @@ _IN_ONE_GO_S: Final = 1.0  # open, fstat, first read and fstat within this time 
 _MAX_OPEN: Final = 20_000  # of one user; some hundred bytes each
 _MAX_BYTES: Final = 24 << 20  # of the contents that one user holds open, beyond the first
 _MAX_BYTES_OF_ALL: Final = 48 << 20
+_ALWAYS: Final = 1 << 20  # bytes of contents that one user may hold open whatever the others hold
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ class Handles:
         if content not in held.contents:
             if held.bytes and held.bytes + size > _MAX_BYTES:
                 raise TooManyOpen(f"uid {uid} has {held.bytes} bytes of files open")
-            if uid and self._bytes and self._bytes + size > _MAX_BYTES_OF_ALL:
+            if uid and self._bytes and self._bytes + size > _MAX_BYTES_OF_ALL and held.bytes + size > _ALWAYS:
                 raise TooManyOpen(f"{self._bytes} bytes of files are open")
             held.bytes += size
             self._bytes += size

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import tracemalloc
 
+import pytest
+
 from cephmonfs.files.events import RING_BYTES, EventRing
 from tests.doubles.source import WALL
 
@@ -31,13 +33,17 @@ def test_the_ring_keeps_whole_lines_within_its_size() -> None:
     assert len(kept) > 300
 
 
-def test_a_line_longer_than_the_ring_is_told_and_leaves_with_the_next_one() -> None:
+@pytest.mark.parametrize("value", ["y" * RING_BYTES, ["OSD_DOWN"] * 100_000], ids=["text", "list"])
+def test_a_line_without_end_leaves_out_what_is_long_and_pushes_out_no_other(value: object) -> None:
     ring = EventRing()
-    ring.append({"event": "x", "detail": "y" * RING_BYTES}, WALL)
-    assert seqs(ring.read(0, ring.size)) == [1]
-    ring.append({"event": "x"}, WALL)
-    assert seqs(ring.read(0, RING_BYTES)) == [2]
-    assert ring.read(ring.size, 10) == ring.read(RING_BYTES, 10) == b""
+    ring.append({"event": "before"}, WALL)
+    ring.append({"event": "health", "new": "HEALTH_ERR", "checks": value}, WALL)
+    ring.append({"event": "after"}, WALL)
+    assert seqs(ring.read(0, RING_BYTES)) == [1, 2, 3]
+    line = json.loads(ring.read(0, RING_BYTES).splitlines()[1])
+    assert (line["event"], line["new"]) == ("health", "HEALTH_ERR")
+    assert line["left_out"] > RING_BYTES
+    assert "checks" not in line
 
 
 def test_the_ring_has_the_memory_it_needs_from_the_start() -> None:

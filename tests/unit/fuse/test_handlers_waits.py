@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import math
+import threading
 from typing import Any, cast
 
 import pytest
 import trio
 import trio.testing
 
-from cephmonfs.files.tree import ROWS, Kind
+from cephmonfs.files.tree import ROWS, Kind, Node
+from cephmonfs.files.view import View
+from cephmonfs.fuse import renderings
 from tests.doubles.handlers import CALLER, Handlers, handlers
 from tests.doubles.source import FakeSource
 
@@ -88,3 +91,23 @@ async def test_what_the_monitors_refuse_is_not_asked_again_at_each_open(autojump
         for _ in range(50):
             assert await mount.outcome("mon/leader") == "EACCES"
         assert source.asked["quorum_status"] == asked
+
+
+async def test_what_takes_long_to_print_is_not_taken_for_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tar stores as many bytes as the size says, and never opens a file of 0."""
+    real, go = Node.render, threading.Event()
+
+    def render(node: Node, view: View) -> bytes:
+        if str(node) == "monmap":
+            go.wait(10)
+        return real(node, view)
+
+    monkeypatch.setattr(Node, "render", render)
+    monkeypatch.setattr(renderings, "_THREAD_BYTES", 10)
+    source = FakeSource()
+    async with handlers(source, cmd_timeout=0.2) as mount:
+        inode = cast("Any", await mount.inode("monmap"))
+        assert (await mount.operations.getattr(inode, CALLER)).st_size == 4096
+        go.set()
+        content = await mount.read("monmap")
+        assert (await mount.operations.getattr(inode, CALLER)).st_size == len(content)

@@ -46,6 +46,7 @@ def test_so_many_files_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_contents_count_once_and_are_bounded_for_each_user_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handles, "_MAX_BYTES", 100)
     monkeypatch.setattr(handles, "_MAX_BYTES_OF_ALL", 150)
+    monkeypatch.setattr(handles, "_ALWAYS", 10)
     held = Handles()
     content = Content(bytes(90))
     numbers = [held.add(opened(USER, content)) for _ in range(50)]
@@ -97,6 +98,7 @@ def test_a_large_rendering_takes_the_place_of_a_large_one(monkeypatch: pytest.Mo
 
 def test_nothing_is_kept_of_a_user_who_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handles, "_MAX_BYTES_OF_ALL", 100)
+    monkeypatch.setattr(handles, "_ALWAYS", 10)
     held = Handles()
     number = held.add(opened(USER, Content(bytes(90))))
     for uid in range(2000, 3000):
@@ -105,3 +107,12 @@ def test_nothing_is_kept_of_a_user_who_was_refused(monkeypatch: pytest.MonkeyPat
     held.pop(number)
     assert not held._held
     assert held._bytes == 0
+
+
+@pytest.mark.parametrize("size", [10 << 20, handles._MAX_BYTES_OF_ALL - 10, handles._MAX_BYTES_OF_ALL + 10])
+def test_what_one_user_holds_keeps_no_small_file_from_another(size: int) -> None:
+    held = Handles()
+    held.add(opened(USER, Content(bytes(size))))
+    for uid in (OTHER, 5000, ROOT):
+        for _ in range(100):
+            held.add(opened(uid, Content(bytes(10_000))))
