@@ -23,6 +23,7 @@ from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.text import lines
 
 if TYPE_CHECKING:
+    from cephmonfs.files.events import EventRing
     from cephmonfs.files.view import View
     from cephmonfs.mon.snapshot import Stamp
 
@@ -68,6 +69,8 @@ class Row:
     ages: bool = False  # shows how old things are, so that each open renders anew
     raw: bool = False  # shows a reply's bytes as they are
     mode: int = 0o444
+    ring: Callable[[View], EventRing] | None = None  # of the kinds RING and STREAM
+    refreshed: tuple[Command, ...] = ()  # that an open of a ring or stream asks, without waiting
     names: Callable[[View], Sequence[str]] | None = None
     grow: Growth | None = None
     listed: Listed | None = None  # where it is not, it is found by its name all the same
@@ -158,6 +161,10 @@ def _may_have_mdsmap(view: View) -> bool:
     """False where the cluster has no file system, which is no fault of a cluster."""
     snap = view.snapshot
     return "fsmap" not in snap.maps or snap.fscid is not None or snap.fs_missing
+
+
+def _events(view: View) -> EventRing:
+    return view.records.events
 
 
 def _mon_names(view: View) -> Sequence[str]:
@@ -258,10 +265,13 @@ ROWS: Final[tuple[Row, ...]] = (
     _debug("osdmap", debug.osdmap, "osdmap", "mode"),
     _debug("client_options", debug.client_options),
     _debug("status", debug.status, "session"),
-    Row("events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",)),
+    Row(
+        "events", Kind.RING, "what happens, as JSON lines; follow it with `tail -f`", depends=("events",),
+        ring=_events, refreshed=(HEALTH, QUORUM),
+    ),
     Row(
         "events_pipe", Kind.STREAM, "the same from now on, without end; not listed, open it by its name",
-        depends=("events",), mode=0o440, listed=lambda _: False,
+        depends=("events",), ring=_events, refreshed=(HEALTH, QUORUM), mode=0o440, listed=lambda _: False,
     ),
     Row("config", Kind.TEXT, "effective options and where each came from", values.config, mode=0o440),
     Row("log", Kind.TEXT, "the last 1000 log lines", values.log, ("log",), mode=0o440),
@@ -294,6 +304,12 @@ class Node:
 
     def __str__(self) -> str:
         return "/".join(self.path) or "/"
+
+    def ring(self, view: View) -> EventRing:
+        """Return the ring that a file of the kind RING or STREAM shows."""
+        if self.row.ring is None:
+            raise RuntimeError(f"{self} has no ring")
+        return self.row.ring(view)
 
     def render(self, view: View) -> bytes:
         """Return the content; raises CephMonFSError where there is none."""

@@ -33,7 +33,7 @@ import pyfuse3
 import trio
 
 from cephmonfs.errors import CephMonFSError, RequestTimeout
-from cephmonfs.files.answers import DESCRIPTIONS, HEALTH, QUORUM, UNASKED
+from cephmonfs.files.answers import DESCRIPTIONS, UNASKED
 from cephmonfs.files.render import metrics, values
 from cephmonfs.files.settings import FsSettings
 from cephmonfs.files.statvfs import to_statvfs
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         XAttrNameT,
     )
 
+    from cephmonfs.files.events import EventRing, Place
     from cephmonfs.files.logring import LogRing
     from cephmonfs.files.source import Source
     from cephmonfs.files.tree import Children
@@ -93,13 +94,12 @@ class CephMonOperations(ReadOnly):
         self._slots = views.slots
         self._gate = views.gate
         self._commands = views.commands
-        self._events = views.records.events
         self._tree = Tree()
         self._inodes = Inodes(self._tree.root)
         self._renderings = Renderings(views.now, views.slots, settings.cmd_timeout)
         self._latest: dict[int, Handle] = {}  # of each inode, the one opened last while it is open
         self._handles = Handles()
-        self._pollers = Pollers(self._events)
+        self._pollers = Pollers()
         self._pace = Pace(views.slots)
         self._watch = Watch(source, settings, views, self._handles, self._pollers)
         self._mounted = views.began
@@ -239,7 +239,7 @@ class CephMonOperations(ReadOnly):
             case Kind.STREAM:
                 return self._attributes(inode, node, 0, node.mtime(view))
             case Kind.RING:
-                return self._attributes(inode, node, self._events.size, node.mtime(view))
+                return self._attributes(inode, node, node.ring(view).size, node.mtime(view))
         last = self._renderings.last(inode)
         if last is not None and node.row.ages and not self._is_prepared(node):
             # An open will ask, and then print: a page that is printed now would be old, and keep it waiting.
@@ -321,13 +321,14 @@ class CephMonOperations(ReadOnly):
         node = self._node(inode)
         handle = Handle(node, inode, ctx.uid, trio.current_time())
         if node.row.kind in (Kind.STREAM, Kind.RING):
-            for command in (HEALTH, QUORUM):
+            for command in node.row.refreshed:
                 self._commands.refresh(command)
-            handle.key = self._events.version
+            handle.ring = node.ring(self._view())
+            handle.key = handle.ring.version
             handle.nonblocking = bool(flags & os.O_NONBLOCK)
             if node.row.kind is Kind.RING:
                 return pyfuse3.FileInfo(fh=self._handles.add(handle), keep_cache=False)
-            handle.place = self._events.end()
+            handle.place = handle.ring.end()
             return pyfuse3.FileInfo(fh=self._handles.add(handle), direct_io=True, keep_cache=False, nonseekable=True)
         rendering = self._renderings.recent(inode, node)
         if rendering is None:
@@ -342,12 +343,11 @@ class CephMonOperations(ReadOnly):
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Read from the rendering of this handle."""
         handle = self._file(fh)
-        match handle.node.row.kind:
-            case Kind.RING:
-                handle.key = self._events.version
-                return self._events.read(off, size)
-            case Kind.STREAM:
-                return await self._follow(handle, size)
+        if handle.ring is not None:
+            if handle.place is not None:
+                return await self._follow(handle, handle.ring, handle.place, size)
+            handle.key = handle.ring.version
+            return handle.ring.read(off, size)
         if off == 0:
             await self._start_over(handle)
         handle.was_read = True
@@ -364,21 +364,19 @@ class CephMonOperations(ReadOnly):
             raise
         self._handles.show(handle, rendering)
 
-    async def _follow(self, handle: Handle, size: int) -> bytes:
+    async def _follow(self, handle: Handle, ring: EventRing, place: Place, size: int) -> bytes:
         """Return the next lines; a lone newline after a second of silence, since a reader cannot be interrupted."""
-        if handle.place is None:
-            raise RuntimeError("a stream without a place")
-        if not self._events.pending(handle.place):
+        if not ring.pending(place):
             if handle.nonblocking:
                 raise pyfuse3.FUSEError(errno.EAGAIN)
             with self._slots.take() as may_wait:
                 if not may_wait:
                     raise pyfuse3.FUSEError(errno.EAGAIN)
                 with trio.move_on_after(_HEARTBEAT_S):
-                    while not self._events.pending(handle.place):
+                    while not ring.pending(place):
                         await self._watch.followers.park()
-        if self._events.pending(handle.place):
-            return self._events.follow(handle.place, size)
+        if ring.pending(place):
+            return ring.follow(place, size)
         return b"\n"
 
     @fuse_handler

@@ -11,7 +11,7 @@ import trio
 from cephmonfs.errors import TooManyOpen
 
 if TYPE_CHECKING:
-    from cephmonfs.files.events import Place
+    from cephmonfs.files.events import EventRing, Place
     from cephmonfs.files.tree import Children, Node
     from cephmonfs.fuse.renderings import Content, Rendering
 
@@ -36,6 +36,7 @@ class Handle:
     nonblocking: bool = False
     was_read: bool = False
     polled: bool = False
+    ring: EventRing | None = None  # of a ring or stream
     place: Place | None = None  # of a stream
 
     @property

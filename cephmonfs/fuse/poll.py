@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Final
 import pyfuse3
 
 from cephmonfs.errors import CephMonFSError
-from cephmonfs.files.tree import Kind
 from cephmonfs.fuse.renderings import is_heavy
 
 if TYPE_CHECKING:
     from pyfuse3 import PollHandle
 
-    from cephmonfs.files.events import EventRing
     from cephmonfs.files.view import View
     from cephmonfs.fuse.handles import Handle
 
@@ -35,8 +33,7 @@ _CHANGED: Final = select.POLLPRI | select.POLLERR  # as sysfs says it
 class Pollers:
     """Callers that wait in poll(2), by file handle; each is notified once and has to poll again."""
 
-    def __init__(self, events: EventRing) -> None:
-        self._events = events
+    def __init__(self) -> None:
         self._waiting: dict[int, tuple[Handle, PollHandle]] = {}
 
     def wait(self, fh: int, handle: Handle, waiter: PollHandle) -> None:
@@ -61,10 +58,10 @@ class Pollers:
 
     def ready(self, handle: Handle, moment: Moment) -> int:
         """Return what poll says of this handle now."""
-        if handle.place is not None:
-            return _READABLE if self._events.pending(handle.place) else 0
-        if handle.node.row.kind is Kind.RING:
-            return _ALWAYS if handle.key == self._events.version else _ALWAYS | _CHANGED
+        if handle.ring is not None:
+            if handle.place is not None:
+                return _READABLE if handle.ring.pending(handle.place) else 0
+            return _ALWAYS if handle.key == handle.ring.version else _ALWAYS | _CHANGED
         key = moment.key(handle)
         if key == handle.key:
             return _ALWAYS
