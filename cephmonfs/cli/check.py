@@ -29,6 +29,7 @@ from cephmonfs.model.health import Health
 from cephmonfs.model.quorum import Quorum
 from cephmonfs.mon.connection import NOT_ITS_OWN, Phase, key_type_refused
 from cephmonfs.mon.hunt import Candidate
+from cephmonfs.mon.snapshot import MAPS
 from cephmonfs.runtime.configured import session_config
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ _COMMAND_S: Final = 3.0
 _SETTLE_S: Final = 3.0  # a session detects missing caps after 1.5 s
 _SKEW_S: Final = 5.0
 _CAP_SYS_ADMIN: Final = 1 << 21
-_MAPS: Final = ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")
 _COMMANDS: Final = (
     "health", "quorum_status", "status", "df", "mon dump", "osd dump", "fs dump", "mgr dump", "versions",
     "time-sync-status",
@@ -445,7 +445,7 @@ async def _settle(client: Client) -> None:
         while True:
             view = client.snapshot()
             no_fs = "fsmap" in view.maps and view.fscid is None
-            if all(name in view.maps or name in view.denied or (name == "mdsmap" and no_fs) for name in _MAPS):
+            if all(name in view.maps or name in view.denied or (name == "mdsmap" and no_fs) for name in MAPS):
                 return
             seen = await client.wait_change(seen)
 

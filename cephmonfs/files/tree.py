@@ -18,7 +18,7 @@ from cephmonfs.files.render import dashboard, debug, maps_files, metrics, readme
 from cephmonfs.files.statvfs import NAME_MAX
 from cephmonfs.files.view import STATFS
 from cephmonfs.model.osdmap import OSDMap
-from cephmonfs.mon.snapshot import EncodedMap
+from cephmonfs.mon.snapshot import MAPS, EncodedMap
 from cephmonfs.wire.cursor import Cursor
 from cephmonfs.wire.text import lines
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _HELD_DIRECTORIES: Final = 4096  # whose content is kept
+_PAGE: Final = ("session", "contact", "statfs", "mons", *MAPS)  # what the pages that show everything depend on
 
 
 class Kind(Enum):
@@ -176,7 +177,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("README", Kind.TEXT, "this text", lambda view: readme.readme(view, ROWS)),
     Row(
         "status", Kind.TEXT, "one screen for people: health, capacity, monitors, maps, session", status.status,
-        ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap"), (HEALTH, QUORUM),
+        _PAGE, (HEALTH, QUORUM),
         statfs=True, ages=True,
     ),
     _value("health", values.health, "HEALTH_OK, _WARN, _ERR, or HEALTH_UNKNOWN when stale", commands=(HEALTH,)),
@@ -249,13 +250,13 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Row(
         "metrics", Kind.TEXT, "Prometheus text; a symlink whose name ends in .prom is for node_exporter",
-        metrics.metrics, ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap"),
+        metrics.metrics, _PAGE,
         metrics.COMMANDS, statfs=True, ages=True,
     ),
     Row(
         "dashboard.html", Kind.TEXT, "one page for a browser, straight from here; it refreshes itself",
         dashboard.dashboard,
-        ("session", "contact", "statfs", "monmap", "mons", "mdsmap", "fsmap", "osdmap", "mgrmap", "events"),
+        (*_PAGE, "events"),
         dashboard.COMMANDS, statfs=True, ages=True,
     ),
     _directory("debug", "the files of the kernel client's debugfs, letter for letter"),
@@ -392,7 +393,7 @@ def _session_key(view: View) -> object:
 
 
 DEPENDENCIES: Final[Mapping[str, _Dependency]] = {
-    **{name: _map(name) for name in ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")},
+    **{name: _map(name) for name in MAPS},
     "statfs": (
         lambda view: view.key(STATFS),
         lambda view: None if view.snapshot.statfs is None else view.snapshot.statfs.at.wall,

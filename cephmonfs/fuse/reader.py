@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -12,6 +12,7 @@ from cephmonfs.files.observer import Observer
 from cephmonfs.files.tree import Kind, Node, Tree
 from cephmonfs.fuse.views import Views
 from cephmonfs.model.usertext import shown
+from cephmonfs.mon.snapshot import MAPS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from cephmonfs.files.source import Source
     from cephmonfs.files.tree import Children
     from cephmonfs.mon.snapshot import Snapshot
-
-_MAPS: Final = frozenset({"monmap", "mdsmap", "fsmap", "osdmap", "mgrmap"})
 
 
 class Reader:
@@ -78,7 +77,7 @@ class Reader:
         if row.kind in (Kind.RING, Kind.STREAM):
             return b"".join([chunk async for chunk in self.events(1)])
         with trio.move_on_after(self._settings.cmd_timeout):
-            await self._maps_there(frozenset(row.depends) & _MAPS)
+            await self._maps_there(frozenset(row.depends) & set(MAPS))
         async with trio.open_nursery() as nursery:
             for command in row.commands:
                 nursery.start_soon(self._commands.ensure, command)

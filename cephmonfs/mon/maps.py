@@ -25,8 +25,8 @@ from cephmonfs.mon.connection import MonConnection
 from cephmonfs.mon.decoding import MapPayload, Outcomes
 from cephmonfs.mon.mapstore import MapStore
 from cephmonfs.mon.report import Report
-from cephmonfs.mon.snapshot import MapRecord, Stamp
-from cephmonfs.mon.subscriptions import MAPS, Subscriptions
+from cephmonfs.mon.snapshot import MAPS, MapRecord, Stamp
+from cephmonfs.mon.subscriptions import Subscriptions
 from cephmonfs.mon.target import Target
 from cephmonfs.mon.versions import Versions
 from cephmonfs.wire.crc32c import raw_crc32c

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from cephmonfs.model.statfs import Statfs
 
 
+MAPS: Final = ("monmap", "osdmap", "mdsmap", "fsmap", "mgrmap")
+"""The names of all maps, in the order in which people are shown them."""
+
 DecodedMap = Union["MonMap", "FSMap", "MDSMap", "OSDMap"]
 
 

@@ -6,11 +6,9 @@ The names form a closed list; none ever comes from a configuration or from a mon
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from cephmonfs.messages.mon import SubscribeItem
-
-MAPS: Final = ("monmap", "mdsmap", "fsmap", "osdmap", "mgrmap")
+from cephmonfs.mon.snapshot import MAPS
 
 
 class Subscriptions:

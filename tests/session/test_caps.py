@@ -120,7 +120,7 @@ def test_caps_narrowed_while_mounted_are_told_once_and_nothing_old_is_shown() ->
     assert set(world.snap.maps) == {"monmap"}
     sentence = world.snap.last_error
     assert sentence == (
-        "the caps of client.demo do not cover any more: mdsmap, fsmap, osdmap, mgrmap. "
+        "the caps of client.demo do not cover any more: osdmap, mdsmap, fsmap, mgrmap. "
         "On the cluster: ceph auth get client.demo"
     )
     waiter = world.statfs()

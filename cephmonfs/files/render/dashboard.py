@@ -27,6 +27,7 @@ from cephmonfs.model.df import Df
 from cephmonfs.model.entity import AddrType
 from cephmonfs.model.mdsmap import STATE_ACTIVE, state_name
 from cephmonfs.model.osdmap import POOL_ERASURE
+from cephmonfs.mon.snapshot import MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,6 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _CHECKS: Final = 12
 _POOLS: Final = 40
 _OSD_FLAGS_HIDDEN: Final = frozenset({"sortbitwise", "recovery_deletes", "purged_snapdirs", "pglog_hardlimit"})
-_MAPS: Final = ("monmap", "osdmap", "mdsmap", "fsmap", "mgrmap")
 _EVENTS: Final = 6
 _EVENTS_TAIL: Final = 16 << 10
 _WARN_RATIO: Final = 0.75
@@ -439,7 +439,7 @@ def _session(view: View) -> Html:
 
 def _maps(view: View) -> Html:
     rows = []
-    for name in _MAPS:
+    for name in MAPS:
         record = view.snapshot.maps.get(name)
         if name in view.snapshot.denied:
             rows.append((name, "", "not covered by the key's caps"))

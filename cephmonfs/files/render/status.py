@@ -11,6 +11,7 @@ from cephmonfs.files.render import numbers, staleness
 from cephmonfs.files.render.sections import reason
 from cephmonfs.files.view import STATFS
 from cephmonfs.model.entity import AddrType
+from cephmonfs.mon.snapshot import MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ _WHO_AND_WHERE: Final = 48  # columns for a monitor's name and address
 _CHECKS: Final = 8
 _MONS: Final = 16
 _HISTORY: Final = 4
-_MAPS: Final = ("monmap", "osdmap", "mdsmap", "fsmap", "mgrmap")
 
 
 def status(view: View) -> str:
@@ -148,7 +148,7 @@ def _middle_out(text: str, width: int) -> str:
 
 def _maps(view: View) -> Iterator[str]:
     label = "maps"
-    for name in _MAPS:
+    for name in MAPS:
         record = view.snapshot.maps.get(name)
         if name in view.snapshot.denied:
             text = f"{name} not covered by the key's caps"

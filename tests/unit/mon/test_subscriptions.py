@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cephmonfs.messages.mon import SubscribeItem
-from cephmonfs.mon.subscriptions import MAPS, Subscriptions
+from cephmonfs.mon.snapshot import MAPS
+from cephmonfs.mon.subscriptions import Subscriptions
 
 
 def test_whole_maps_and_what_follows() -> None:
