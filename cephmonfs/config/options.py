@@ -256,7 +256,7 @@ OPTIONS: Final = (
         DAEMON,
         _text,
         "USER",
-        otherwise="cephmonfs when root mounts; without such an account, a uid that nobody else has",
+        otherwise="cephmonfs when root mounts; without such an account, a uid that is not in use",
     ),
     Option("log_level", ", ".join(LOG_LEVELS), DAEMON, _choice(*LOG_LEVELS), "LEVEL", "info"),
     Option("foreground", "stay in the foreground and log to stderr", DAEMON, default="off"),

@@ -73,7 +73,7 @@ def start_daemon(child: Callable[[Reporter], int]) -> Verdict:
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until somebody is there to end the child for it
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the parent can end the child on a signal
     pid = os.fork()
     if pid == 0:
         status: int = Exit.FAILED
