@@ -116,7 +116,7 @@ def steps(f: dict[str, float]) -> list[tuple[str, float, str]]:
     return [
         ("kernel and FUSE", f["c_1_us"], "a mount in C that answers from memory"),
         ("pyfuse3", f["pyfuse3_1_us"] - f["c_1_us"], "a pyfuse3 mount that answers from memory, less that"),
-        ("file system: gate, slots, guard", f["fs_1_us"] - f["pyfuse3_1_us"], "ours on an answer in memory, less that"),
+        ("file system: slots, guard", f["fs_1_us"] - f["pyfuse3_1_us"], "ours on an answer in memory, less that"),
         ("session, messages, frames", session_cpu - f["crypto_us"], "MonSession on a blocking socket, less crypto"),
         ("AES-GCM", f["crypto_us"], "as many seals and opens as one statfs has"),
         ("send(2)", f["session_secure_send_us"], "timed"),

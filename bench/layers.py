@@ -13,7 +13,6 @@ The mounts serve until they are unmounted.  WHERE is `HOST:PORT,ENTITY,KEY`, rea
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import sys
@@ -32,6 +31,7 @@ from cephmonfs.fuse.handlers import make_operations, run_mounted
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.session import Answered, Connect, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, StatfsRecord
+from cephmonfs.mon.statfs import Patience
 from cephmonfs.msgr.events import Mode
 from cephmonfs.runtime.client import open_client
 from cephmonfs.wire.crypto import Gcm
@@ -68,13 +68,10 @@ class _Source:
     def snapshot(self) -> Snapshot:
         return self._session.snapshot(self._now())
 
-    async def statfs(self, until: float = math.inf) -> StatfsRecord:
+    async def statfs(self, patience: Patience | None = None, *, may_wait: bool = True) -> StatfsRecord:
         now = self._now()
         await trio.lowlevel.checkpoint()
         return StatfsRecord(_STATS, None, now, now)
-
-    def statfs_open_since(self) -> float | None:
-        return None
 
     async def command(self, command: Mapping[str, object]) -> CommandReply:
         await trio.sleep_forever()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from cephmonfs.mon.statfs import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,4 +23,9 @@ class FsSettings:
 
     def stands_in(self, age_s: float) -> bool:
         """Tell whether an answer of this age may stand in for a fresh one."""
-        return self.stale_after > 0 and (math.isinf(self.stale_after) or age_s < self.stale_after)
+        return self.patience.takes(age_s)
+
+    @property
+    def patience(self) -> Patience:
+        """What a caller of statfs brings along."""
+        return Patience(self.statfs_timeout, self.stale_after)

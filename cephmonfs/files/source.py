@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cephmonfs.mon.snapshot import CommandReply, Snapshot, StatfsRecord
+    from cephmonfs.mon.statfs import Patience
 
 
 class Source(Protocol):
@@ -21,19 +21,11 @@ class Source(Protocol):
         """Return the present view; cheap.  Its `now` is the moment of this call: ages grow while nothing comes."""
         ...
 
-    async def statfs(self, until: float = math.inf) -> StatfsRecord:
-        """Ask the monitors and wait for the answer, across sessions if need be, until then (trio's clock).
+    async def statfs(self, patience: Patience | None = None, *, may_wait: bool = True) -> StatfsRecord:
+        """Ask the monitors, and return the answer: by the rule of mon/statfs.py, in bounded time.
 
-        Concurrent callers share a question that has not left yet, so no answer is older than its question.
-        May raise RequestTimeout (it is `until`), SessionLost (no answer now), or any other CephMonFSError (the call's
-        answer).
-        """
-        ...
-
-    def statfs_open_since(self) -> float | None:
-        """Return when (trio's clock) the oldest statfs without an answer was asked, None when none is open.
-
-        A question stays open when its callers leave.
+        A caller that may not wait gets the last answer.  Without a patience it waits until there is a fresh one.
+        Raises RequestTimeout or any other CephMonFSError.
         """
         ...
 

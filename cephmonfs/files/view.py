@@ -15,7 +15,6 @@ from cephmonfs.errors import CephMonFSError, NoData, NotPermitted, RequestTimeou
 from cephmonfs.files.answers import HEALTH, LASTING_S, QUORUM, UNASKED, Answer, Command, Failure, Freshness
 from cephmonfs.files.capacity_ring import CapacityRing
 from cephmonfs.files.events import EventRing
-from cephmonfs.files.tally import StatfsTally
 from cephmonfs.model.fsmap import FSMap
 from cephmonfs.model.health import Health
 from cephmonfs.model.mdsmap import MDSMap
@@ -23,6 +22,7 @@ from cephmonfs.model.monmap import MonMap
 from cephmonfs.model.osdmap import Incremental, OSDMap
 from cephmonfs.model.placement import Placement
 from cephmonfs.model.quorum import Quorum
+from cephmonfs.mon.tally import StatfsTally
 from cephmonfs.wire.cursor import Cursor
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ class CephMonOperations(ReadOnly):
         views = Views(source, settings, log_ring)
         self._view = views.now
         self._slots = views.slots
-        self._gate = views.gate
+        self._statfs = views.statfs
         self._commands = views.commands
         self._tree = Tree()
         self._inodes = Inodes(self._tree.root)
@@ -417,7 +417,7 @@ class CephMonOperations(ReadOnly):
     @fuse_handler
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
         """Answer df; the converted answer is kept for callers that share it."""
-        record = await self._gate.get()
+        record = await self._statfs()
         if self._shown[0] is not record:
             self._shown = (record, _statvfs_data(record))
         return self._shown[1]

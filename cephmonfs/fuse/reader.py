@@ -32,7 +32,6 @@ class Reader:
         self._settings = settings
         self._views = Views(source, settings, log_ring)
         self.view = self._views.now  # the present moment
-        self._gate = self._views.gate
         self._commands = self._views.commands
         self._events = self._views.records.events
         self._observer = Observer()
@@ -98,7 +97,7 @@ class Reader:
 
     async def _try_statfs(self) -> None:
         try:
-            await self._gate.get()
+            await self._views.statfs()
         except CephMonFSError:
             pass  # the file then shows the last numbers with their age, or none
 

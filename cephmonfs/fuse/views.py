@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from cephmonfs.files.view import Memo, Records, View
 from cephmonfs.fuse.commands import CommandCache
 from cephmonfs.fuse.slots import WaitSlots
-from cephmonfs.fuse.statfsgate import StatfsGate
 
 if TYPE_CHECKING:
     from cephmonfs.files.logring import LogRing
     from cephmonfs.files.settings import FsSettings
     from cephmonfs.files.source import Source
+    from cephmonfs.mon.snapshot import StatfsRecord
 
 
 class Views:
@@ -23,20 +23,26 @@ class Views:
         self._settings = settings
         self._memo = Memo()
         self.slots = WaitSlots()
-        self.gate = StatfsGate(source, settings, self.slots)
+        self._patience = settings.patience
         self.commands = CommandCache(source, settings, self.slots)
         self.records = Records(log=log)
         self.began = source.snapshot().now
 
     def now(self) -> View:
         """Return the present moment."""
+        snapshot = self._source.snapshot()
         return View(
-            self._source.snapshot(),
+            snapshot,
             self._settings,
             self.commands.answers,
             self.records,
             self._memo,
             self.began,
-            self.gate.tally(),
+            snapshot.statfs_tally,
             dict(self.commands.results),
         )
+
+    async def statfs(self) -> StatfsRecord:
+        """Ask for the space; without a slot nobody waits, and the last answer is returned."""
+        with self.slots.take() as may_wait:
+            return await self._source.statfs(self._patience, may_wait=may_wait)

@@ -106,7 +106,7 @@ class Watch:
     async def try_statfs(self) -> None:
         """Have fresh numbers if possible."""
         try:
-            await self._views.gate.get()
+            await self._views.statfs()
         except CephMonFSError:
             pass  # the file then shows the last numbers with their age, or none
 

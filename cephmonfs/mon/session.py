@@ -52,7 +52,7 @@ from cephmonfs.mon.report import Report
 from cephmonfs.mon.requests import ConnectionId, Kind, Request, Requests, WaiterId
 from cephmonfs.mon.sending import Sender
 from cephmonfs.mon.snapshot import Snapshot, Stamp
-from cephmonfs.mon.statfs import StatfsCalls
+from cephmonfs.mon.statfs import Patience, StatfsCalls
 from cephmonfs.mon.status import SessionStatus
 from cephmonfs.mon.target import Target
 from cephmonfs.mon.tickets import Tickets
@@ -213,17 +213,20 @@ class MonSession:
 
     # ---- in: requests
 
-    def request_statfs(self, now: Stamp, until: float = math.inf) -> WaiterId:
+    def request_statfs(self, now: Stamp, patience: Patience | None = None, *, may_wait: bool = True) -> WaiterId:
         """Ask for the space; concurrent callers share.  The answer comes as Answered or Failed.
 
-        At `until` (monotonic) the caller is told RequestTimeout; the question stays out, and its late answer still
-        freshens the numbers.
+        A caller with a patience is answered by the rule of statfs.py, in bounded time: at once if it may not wait.
+        Without a patience it waits until there is an answer, across sessions if need be.
         """
         self._at(now)
-        self._asked()
-        if self._caps.statfs_denied:
-            self._try_caps_again()
-        waiter = self._statfs.request(until)
+        if patience is not None and not may_wait:
+            waiter = self._statfs.take_held(patience)
+        else:
+            self._asked()
+            if self._caps.statfs_denied:
+                self._try_caps_again()
+            waiter = self._statfs.request(patience)
         self._settle()
         return waiter
 
@@ -237,10 +240,6 @@ class MonSession:
         self._commands.send()
         self._settle()
         return waiter
-
-    def statfs_open_since(self) -> float | None:
-        """Return since when (monotonic) a statfs is without an answer, None when none is."""
-        return self._requests.statfs_open_since()
 
     @property
     def statfs_gathering(self) -> int:
@@ -256,6 +255,7 @@ class MonSession:
     def give_up(self, waiter: WaiterId) -> None:
         """The waiter left."""
         self._requests.give_up(waiter)
+        self._statfs.give_up(waiter)
         self._quorum.forget_unwanted()
         self._settle()
 
@@ -560,6 +560,7 @@ class MonSession:
             fs_missing=self._target.fs_missing,
             mons=self._status.mons(self._maps.monmap),
             statfs=self._statfs.record(),
+            statfs_tally=self._statfs.tally(),
             tickets=self._tickets.views(),
             requests=self._connections.request_views(now.mono),
             counters=dict(self._report.counters),

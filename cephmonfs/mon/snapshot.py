@@ -6,9 +6,11 @@ A snapshot is made whole and never edited.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Union
+
+from cephmonfs.mon.tally import StatfsTally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +170,7 @@ class Snapshot:
     my_addr: EntityAddr | None = None  # our own address as the monitor we are with sees it
     told: tuple[Told, ...] = ()  # the last few, oldest first
     problem: str = ""  # why `df` has nothing to be about: its pool or file system is not there, or not ours to see
+    statfs_tally: StatfsTally = field(default_factory=StatfsTally)  # how calls of statfs ended so far
     quorum_at: Stamp | None = None
     """When the newest answered question that only a quorum answers was asked, None before the first.
 

@@ -1,7 +1,22 @@
-"""StatfsCalls: the callers of statfs, from the question to the answer; HeldStatfs: the newest answer."""
+"""How long a statfs call waits, and what it gets then: a fresh answer, the last one, or RequestTimeout.
+
+Calls share questions, so that no answer is older than its question.
+
+Rule: a call waits until `statfs_timeout` has passed since the oldest question that is still open, and at least for a
+grace period of _GRACE_S.  For _DOUBT_S after a timeout, it waits at most twice the usual latency, if the last answer
+may stand in.  The question stays open: its answer shows that the monitors answer again.
+
+Example, `statfs_timeout=1`, the monitor stops: the first calls wait 1 s; later ones 0.04 s, until an answer comes.
+
+When many calls wait, their waits end _APART_S apart and not all at once.  The grace period grows with the number of
+callers, or a thousand of them that come back every 40 ms would leave no time for other requests.
+"""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cephmonfs.errors import RequestTimeout
@@ -9,6 +24,7 @@ from cephmonfs.messages.mon import MStatfs
 from cephmonfs.mon.events import Answered, Failed, SessionEvent
 from cephmonfs.mon.requests import Kind
 from cephmonfs.mon.snapshot import Stamp, StatfsRecord
+from cephmonfs.mon.tally import BUCKETS_S, StatfsTally
 
 if TYPE_CHECKING:
     from collections import deque
@@ -27,6 +43,88 @@ if TYPE_CHECKING:
     from cephmonfs.mon.versions import Versions
 
 _GATHER_S: Final = 0.005  # longest that a shared statfs waits for more callers
+_GRACE_S: Final = 0.04
+_GRACE_PER_CALLER_S: Final = 0.0005  # keeps 1000 callers of a silent cluster under 2000 calls a second
+_APART_S: Final = 0.0003  # about the cost of ending one wait; the waits of many callers end this far apart
+_DOUBT_S: Final = 10.0  # after a timeout, the wait is short for this time
+_USUAL_MIN_S: Final = 0.02
+_USUAL_WEIGHT: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a caller waits, and how old an answer it takes instead of a fresh one (0: none, inf: any)."""
+
+    timeout_s: float
+    stale_after_s: float
+
+    def takes(self, age_s: float) -> bool:
+        """Tell whether an answer of this age may stand in for a fresh one."""
+        return self.stale_after_s > 0 and (math.isinf(self.stale_after_s) or age_s < self.stale_after_s)
+
+
+class StatfsWaits:
+    """Decides how long calls wait and what they get then, and counts how they end."""
+
+    def __init__(self) -> None:
+        self._doubt_until = 0.0
+        self._usual_s = 0.0  # how long a fresh answer takes, over the last few
+        self._durations = [0] * (len(BUCKETS_S) + 1)
+        self._duration_sum_s = 0.0
+        self._results = {"fresh": 0, "held": 0, "error": 0}
+
+    def wait_s(
+        self, patience: Patience, now: float, *, others: int, open_since: float | None, last: StatfsRecord | None
+    ) -> float:
+        """Return how long a call waits; `others` wait too, and the oldest open question was asked at `open_since`.
+
+        `last` is the last answer; it matters in doubt only.
+        """
+        timeout = limit = patience.timeout_s
+        if self.in_doubt(now) and last is not None and patience.takes(now - last.asked.mono):
+            limit = 2 * max(self._usual_s, _USUAL_MIN_S)
+        if others:
+            limit -= min(limit / 2, others * _APART_S)
+        if open_since is not None:
+            limit -= now - open_since
+        return min(timeout, max(limit, _GRACE_S, (others + 1) * _GRACE_PER_CALLER_S))
+
+    def in_doubt(self, now: float) -> bool:
+        """Whether a call waited in vain a short while ago."""
+        return now < self._doubt_until
+
+    def fresh(self, took_s: float) -> None:
+        """A call got a fresh answer."""
+        self._usual_s += (took_s - self._usual_s) * _USUAL_WEIGHT
+        self._count("fresh", took_s)
+
+    def in_vain(self, now: float) -> None:
+        """A call has waited in vain."""
+        self._doubt_until = now + _DOUBT_S
+
+    def held(self, patience: Patience, last: StatfsRecord | None, began: float, now: float) -> StatfsRecord:
+        """Return the last answer for a call that waits no longer.  Raises RequestTimeout if it may not stand in."""
+        age_s = now - last.asked.mono if last is not None else math.inf
+        if last is not None and patience.takes(age_s):
+            self._count("held", now - began)
+            return last
+        self._count("error", now - began)
+        if last is None:
+            raise RequestTimeout("no monitor has answered a statfs yet")
+        raise RequestTimeout(f"the last statfs answer is {age_s:.1f} s old")
+
+    def failed(self, took_s: float) -> None:
+        """A call got an error."""
+        self._count("error", took_s)
+
+    def tally(self) -> StatfsTally:
+        """Return the counts of this moment."""
+        return StatfsTally(tuple(self._durations), self._duration_sum_s, dict(self._results))
+
+    def _count(self, result: str, took_s: float) -> None:
+        self._results[result] += 1
+        self._duration_sum_s += took_s
+        self._durations[bisect_left(BUCKETS_S, took_s)] += 1
 
 
 class HeldStatfs:
@@ -82,24 +180,58 @@ class StatfsCalls:
         self._report = report
         self._events = events
         self._held = HeldStatfs(report, versions)
+        self._waits = StatfsWaits()
+        self._calls: dict[WaiterId, tuple[Patience, float]] = {}  # that have a patience, and when they came
         self._gathered_by = 0.0
 
     def record(self) -> StatfsRecord | None:
         """Return the newest answer, if it is about the present target."""
         return self._held.record_of(self._target.pool_id())
 
-    def request(self, until: float) -> WaiterId:
-        """Enter a caller, who waits until then."""
+    def tally(self) -> StatfsTally:
+        """Return how calls ended so far."""
+        return self._waits.tally()
+
+    def request(self, patience: Patience | None) -> WaiterId:
+        """Enter a caller; without a patience it waits until there is an answer."""
         problem = self._problem()
         if problem is not None:
             waiter = self._requests.waiter()
+            if patience is not None:
+                self._waits.failed(0.0)
             self._events.append(Failed((waiter,), problem))
             return waiter
         now = self._report.now
+        until = math.inf if patience is None else now.mono + self._wait_s(patience, now.mono)
         waiter, request = self._requests.join_statfs(self._make, now.mono, until)
+        if patience is not None:
+            self._calls[waiter] = patience, now.mono
         if request is not None:
             self._sender.everywhere(request, now)
         return waiter
+
+    def _wait_s(self, patience: Patience, now: float) -> float:
+        since = self._requests.statfs_open_since()
+        last = self.record() if self._waits.in_doubt(now) else None
+        return self._waits.wait_s(patience, now, others=len(self._calls), open_since=since, last=last)
+
+    def take_held(self, patience: Patience) -> WaiterId:
+        """Answer a caller that cannot wait, with the last answer if that may stand in; nothing is asked."""
+        waiter = self._requests.waiter()
+        self._stop_waiting(waiter, patience, self._report.now.mono)
+        return waiter
+
+    def give_up(self, waiter: WaiterId) -> None:
+        """The caller left."""
+        self._calls.pop(waiter, None)
+
+    def _stop_waiting(self, waiter: WaiterId, patience: Patience, began: float) -> None:
+        try:
+            record = self._waits.held(patience, self.record(), began, self._report.now.mono)
+        except RequestTimeout as exc:
+            self._events.append(Failed((waiter,), exc))
+        else:
+            self._events.append(Answered((waiter,), record))
 
     def ask_on_nobodys_behalf(self) -> None:
         """Ask although no caller does: the answer, or its lack, tells about the caps."""
@@ -124,6 +256,11 @@ class StatfsCalls:
         record = self._held.take(payload, self._target.pool_id(), request.asked or now, now)
         if request.waiters:
             self._events.append(Answered(tuple(request.waiters), record))
+            for waiter in request.waiters:
+                if (call := self._calls.pop(waiter, None)) is not None:
+                    took_s = record.at.mono - call[1]
+                    # an answer of a monitor that lags behind was replaced by an older one
+                    self._waits.fresh(took_s if took_s >= 0.0 else now.mono - call[1])
         self._report.changed("statfs")
         self._gathered_by = now.mono + _GATHER_S
         return request
@@ -153,15 +290,19 @@ class StatfsCalls:
         return min(requests.first_until, self._gathered_by) if requests.statfs_gathering else requests.first_until
 
     def handle_timeout(self) -> None:
-        """Fail the callers whose time has come; send what has waited long enough for more callers."""
+        """Answer the callers whose time has come; send what has waited long enough for more callers."""
         now = self._report.now.mono
-        if expired := self._requests.take_expired(now):
-            self._events.append(Failed(expired, RequestTimeout("no answer in time")))
+        for waiter in self._requests.take_expired(now):
+            self._waits.in_vain(now)
+            self._stop_waiting(waiter, *self._calls.pop(waiter))
         if self._requests.statfs_gathering and now >= self._gathered_by:
             self.gathered()
 
     def _fail(self, error: CephMonFSError) -> None:
         if waiters := self._requests.fail_statfs():
+            for waiter in waiters:
+                if (call := self._calls.pop(waiter, None)) is not None:
+                    self._waits.failed(self._report.now.mono - call[1])
             self._events.append(Failed(waiters, error))
 
     def _problem(self) -> CephMonFSError | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 import socket
 import time
@@ -27,6 +26,7 @@ from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.requests import ConnectionId, WaiterId
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Decode, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
+from cephmonfs.mon.statfs import Patience
 from cephmonfs.runtime.remembered import Remembered
 
 log = logging.getLogger(__name__)
@@ -101,16 +101,12 @@ class MonClient:
         """Return the present view of the session."""
         return self._session.snapshot(self.now())
 
-    async def statfs(self, until: float = math.inf) -> StatfsRecord:
-        """Ask the monitors for the space; waits across sessions.  Raises RequestTimeout at `until` (trio's clock)."""
-        result = await self._answer(self._session.request_statfs(self.now(), until))
+    async def statfs(self, patience: Patience | None = None, *, may_wait: bool = True) -> StatfsRecord:
+        """Ask the monitors for the space; the session decides how long this waits.  Raises CephMonFSError."""
+        result = await self._answer(self._session.request_statfs(self.now(), patience, may_wait=may_wait))
         if not isinstance(result, StatfsRecord):
             raise RuntimeError("a statfs was answered by something else")
         return result
-
-    def statfs_open_since(self) -> float | None:
-        """Return when (trio's clock) the oldest statfs without an answer was asked, None when none is open."""
-        return self._session.statfs_open_since()
 
     async def command(self, command: Mapping[str, object]) -> CommandReply:
         """Run one read-only monitor command; waits across sessions, the caller sets the deadline."""

@@ -6,7 +6,6 @@ The environment variable PRETEND tells how the session goes: refuse, config, tim
 
 from __future__ import annotations
 
-import math
 import os
 import stat
 import sys
@@ -22,6 +21,7 @@ from cephmonfs.errors import AuthError, ConfigError, NoData, NotPermitted
 from cephmonfs.model.entity import AddrType, AddrVec, EntityAddr
 from cephmonfs.model.statfs import Statfs
 from cephmonfs.mon.snapshot import CommandReply, MonView, Snapshot, Stamp, State, StatfsRecord
+from cephmonfs.mon.statfs import Patience
 
 if TYPE_CHECKING:
     from cephmonfs.daemon.connect import Client
@@ -88,7 +88,7 @@ class PretendedClient:
                 print("connecting", file=sys.stderr, flush=True) if sys.argv[-1].startswith("foreground") else None
                 await trio.sleep_forever()
 
-    async def statfs(self, until: float = math.inf) -> StatfsRecord:
+    async def statfs(self, patience: Patience | None = None, *, may_wait: bool = True) -> StatfsRecord:
         now = snapshot().now
         match os.environ.get("PRETEND"):
             case "caps":
@@ -96,9 +96,6 @@ class PretendedClient:
             case "pool":
                 raise NoData("the cluster has no pool x")
         return StatfsRecord(Statfs(1, 1, 1, 1), None, now, now)
-
-    def statfs_open_since(self) -> float | None:
-        return None
 
     async def command(self, command: Mapping[str, object]) -> CommandReply:
         raise NotImplementedError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -32,6 +31,7 @@ from cephmonfs.mon.snapshot import (
     StatfsRecord,
     TicketView,
 )
+from cephmonfs.mon.statfs import Patience, StatfsWaits
 from cephmonfs.wire.cursor import Cursor, Utime
 from cephmonfs.wire.encoder import Encoder
 
@@ -183,6 +183,8 @@ class FakeSource:
         self._open: Question | None = None  # stays open when those who asked it leave
         self._next: Question | None = None
         self.statfs_error: Exception | None = None
+        self._waits = StatfsWaits()
+        self._waiting = 0
         self.answers: dict[str, bytes | int | Exception] = {
             "health": json.dumps(HEALTH).encode(),
             "quorum_status": json.dumps(QUORUM).encode(),
@@ -228,10 +230,32 @@ class FakeSource:
             await self._spoken.wait()
         await trio.lowlevel.checkpoint()
 
-    async def statfs(self, until: float = math.inf) -> StatfsRecord:
-        with trio.move_on_at(until):
+    async def statfs(self, patience: Patience | None = None, *, may_wait: bool = True) -> StatfsRecord:
+        if patience is None:
             return await self._statfs()
-        raise RequestTimeout("no answer in time")
+        began = self._mono()
+        try:
+            if may_wait:
+                with trio.move_on_after(self._wait_s(patience, began)):
+                    self._waiting += 1
+                    try:
+                        record = await self._statfs()
+                    finally:
+                        self._waiting -= 1
+                    self._waits.fresh(self._mono() - began)
+                    return record
+                self._waits.in_vain(self._mono())
+            return self._waits.held(patience, self.snap.statfs, began, self._mono())
+        except CephMonFSError as exc:
+            if not isinstance(exc, RequestTimeout):
+                self._waits.failed(self._mono() - began)
+            raise
+        finally:
+            self.snap = replace(self.snap, statfs_tally=self._waits.tally())
+
+    def _wait_s(self, patience: Patience, now: float) -> float:
+        since = self._open.asked.mono if self._open is not None and self._open.asked is not None else None
+        return self._waits.wait_s(patience, now, others=self._waiting, open_since=since, last=self.snap.statfs)
 
     async def _statfs(self) -> StatfsRecord:
         await trio.lowlevel.checkpoint()
@@ -249,9 +273,6 @@ class FakeSource:
         await question.answered.wait()
         assert question.record is not None
         return question.record
-
-    def statfs_open_since(self) -> float | None:
-        return self._open.asked.mono if self._open is not None and self._open.asked is not None else None
 
     def _ask(self, question: Question) -> None:
         if question.asked is None:

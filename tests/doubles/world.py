@@ -12,7 +12,6 @@ The monitors are the embedded ones (cephmonfs.demo).  Each is in one of these co
 
 from __future__ import annotations
 
-import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -38,6 +37,7 @@ from cephmonfs.mon.decoding import DecodeJob
 from cephmonfs.mon.hunt import Candidate
 from cephmonfs.mon.session import Answered, Changed, Close, Connect, Decode, Failed, MonSession, SessionConfig
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp, State, StatfsRecord
+from cephmonfs.mon.statfs import Patience
 from cephmonfs.monitor.authserver import EACCES
 from cephmonfs.monitor.server_v2 import ClientMessage, ClientReady, ServerConnectionV2
 from cephmonfs.monitor.service import ClientSession
@@ -140,8 +140,8 @@ class World:
         assert self.is_open
         return self
 
-    def statfs(self, until: float = math.inf) -> int:
-        waiter = self.session.request_statfs(self.stamp, until)
+    def statfs(self, patience: Patience | None = None, *, may_wait: bool = True) -> int:
+        waiter = self.session.request_statfs(self.stamp, patience, may_wait=may_wait)
         self.settle()
         return waiter
 

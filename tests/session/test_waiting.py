@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cephmonfs.errors import RequestTimeout
 from cephmonfs.messages.mon import MStatfs
+from cephmonfs.mon.statfs import Patience
 from tests.doubles.world import Is, World
 
 
 def test_a_caller_is_told_when_its_time_has_come_and_the_late_answer_still_counts() -> None:
     world = World(mons=1).opened()
     world.set(Is.FROZEN, "a")
-    waiter = world.statfs(until=world.now + 0.2)
+    waiter = world.statfs(Patience(0.2, 0.0))
     world.run(0.19)
     assert waiter not in world.answers
     world.run(0.02)
@@ -23,8 +26,8 @@ def test_a_caller_is_told_when_its_time_has_come_and_the_late_answer_still_count
 def test_callers_of_one_question_leave_each_at_its_own_time() -> None:
     world = World(mons=1).opened()
     world.set(Is.FROZEN, "a")
-    first = world.statfs(until=world.now + 0.5)
-    second = world.statfs(until=world.now + 0.1)
+    first = world.statfs(Patience(0.5, 0.0))
+    second = world.statfs(Patience(0.1, 0.0))
     world.run(0.2)
     assert second in world.answers
     assert first not in world.answers
@@ -38,7 +41,7 @@ def test_who_waits_for_the_next_question_leaves_it_too() -> None:
     world.set(Is.FROZEN, "a")
     asked = world.asked(MStatfs)
     world.statfs()
-    world.statfs(until=world.now + 0.1)
+    world.statfs(Patience(0.1, 0.0))
     world.run(0.2)
     world.set(Is.UP, "a")
     assert world.asked(MStatfs) == asked + 1
@@ -49,7 +52,7 @@ def test_without_a_session_too() -> None:
     for name in "abc":
         world.condition["abc".index(name)] = Is.UNREACHABLE
     world.start()
-    waiter = world.statfs(until=world.now + 0.4)
+    waiter = world.statfs(Patience(0.4, 0.0))
     world.run(0.5)
     assert isinstance(world.answers[waiter], RequestTimeout)
 
@@ -59,10 +62,10 @@ def test_the_next_timeout_is_the_first_thing_that_is_due() -> None:
     world.run(25.0)  # a keepalive later nothing is weighed any more
     world.now += 0.1
     world.set(Is.FROZEN, "a")
-    waiter = world.statfs(until=world.now + 0.2)
+    waiter = world.statfs(Patience(0.2, 0.0))
     assert world.session.next_timeout() == world.now + 0.2
-    world.statfs(until=world.now + 0.1)
-    assert world.session.next_timeout() == world.now + 0.1
+    world.statfs(Patience(0.1, 0.0))
+    assert world.session.next_timeout() == pytest.approx(world.now + 0.1, abs=0.001)
     world.set(Is.UP, "a")
     assert world.answered(waiter)
     world.run(0.01)  # nobody asks the next statfs

@@ -12,9 +12,9 @@ from cephmonfs.errors import CephMonFSError
 from cephmonfs.files.answers import Answer, Command, Failure
 from cephmonfs.files.logring import LogRing
 from cephmonfs.files.settings import FsSettings
-from cephmonfs.files.tally import StatfsTally
 from cephmonfs.files.view import Memo, Records, View
 from cephmonfs.mon.snapshot import CommandReply, Snapshot, Stamp
+from cephmonfs.mon.tally import StatfsTally
 from tests.doubles.source import snapshot
 
 NOW = 1000.0

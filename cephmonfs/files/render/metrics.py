@@ -20,11 +20,11 @@ from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.files.answers import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS
 from cephmonfs.files.render.sections import reason
-from cephmonfs.files.tally import BUCKETS_S
 from cephmonfs.model import df
 from cephmonfs.model.metadata import DaemonMetadata, parse_metadata
 from cephmonfs.model.osdmap import OSD_EXISTS, OSD_UP, POOL_ERASURE, WEIGHT_IN
 from cephmonfs.mon.snapshot import State
+from cephmonfs.mon.tally import BUCKETS_S
 from cephmonfs.wire.limits import MIB
 from cephmonfs.wire.text import printable
 

@@ -15,11 +15,11 @@ from cephmonfs.errors import NotPermitted
 from cephmonfs.files.answers import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS, Command
 from cephmonfs.files.render.metrics import metrics
 from cephmonfs.files.settings import FsSettings
-from cephmonfs.files.tally import StatfsTally
 from cephmonfs.files.view import View
 from cephmonfs.model.df import POOL_NUMBERS
 from cephmonfs.model.osdmap import OSDMap
 from cephmonfs.mon.snapshot import CommandReply, MapRecord, Stamp, State
+from cephmonfs.mon.tally import StatfsTally
 from cephmonfs.wire.cursor import Cursor
 from tests.doubles import source as fake
 from tests.doubles.source import FSID, KB, WALL, map_record, snapshot

@@ -1,4 +1,4 @@
-"""Counts of what was asked and what came out, for `metrics` and `session/stats`."""
+"""Tally: how the calls of statfs ended, for `metrics` and `session/stats`."""
 
 from __future__ import annotations
 
