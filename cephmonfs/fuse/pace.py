@@ -38,6 +38,8 @@ class Pace:
             self._round_ends = now + _ROUND_S
             self._answered.clear()
         answered = self._answered.setdefault(uid, set())
+        if not thread:  # a caller outside of our pid namespace: each of its requests may be of another thread
+            thread = -1 - len(answered)
         if thread in answered:
             return
         if len(answered) < _CALLERS and uid not in self._waiting:
