@@ -14,7 +14,7 @@ program() {
 }
 
 account() {
-    # The daemon's own; without it, the daemon takes a uid that nobody else has.
+    # The daemon's own; without it, the daemon takes a uid that is not in use.
     [ -z "$DESTDIR" ] && [ "$(id -u)" = 0 ] || return 0
     getent passwd cephmonfs >/dev/null 2>&1 || {
         if command -v systemd-sysusers >/dev/null; then
@@ -23,7 +23,7 @@ account() {
             useradd --system --user-group --home-dir / --no-create-home --shell /usr/sbin/nologin \
                 --comment 'cephmonfs daemon' cephmonfs
         fi
-    } >/dev/null 2>&1 || say "could not make the account cephmonfs: the daemon takes a uid that nobody else has"
+    } >/dev/null 2>&1 || say "could not make the account cephmonfs: the daemon takes a uid that is not in use"
 }
 
 pages() { find man docs/man -name '*.[1-8]' 2>/dev/null || true; }

@@ -252,7 +252,7 @@ class DemoCluster:
         return Mds("ab"[number % 2], 4300 + 17 * number, state, incarnation, 2 if state == -5 else 40 + state)
 
     def daemon_addrs(self, slot: int) -> AddrVec:
-        """Return the address of a daemon other than a monitor: nobody listens there, and nobody needs to."""
+        """Return the address of a daemon other than a monitor: nothing listens there."""
         return AddrVec((EntityAddr.of(_LOOPBACK, 6800 + slot, AddrType.MSGR2, self.nonces[slot % 64]),))
 
 

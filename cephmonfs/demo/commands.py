@@ -1,6 +1,6 @@
 """The monitor commands that the embedded monitors know: a table of names, how each is described, and its two outputs.
 
-`get_command_descriptions` gives the table to whoever asks: the `ceph` program cannot do anything without it.
+`get_command_descriptions` returns the table: the `ceph` program needs it for every command.
 Ceph v16.2.15: src/mon/MonCommands.h, src/mon/Monitor.cc.
 """
 
@@ -24,7 +24,7 @@ _EINVAL: Final = -22
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command.  `plain` is None when Ceph prints JSON whatever the format."""
+    """One command.  `plain` is None when Ceph prints JSON in every format."""
 
     prefix: str
     module: str

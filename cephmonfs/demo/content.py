@@ -1,4 +1,4 @@
-"""The pretended cluster as its monitors tell it: the maps, the space, the commands."""
+"""The pretended cluster as its monitors describe it: maps, space, commands."""
 
 from __future__ import annotations
 

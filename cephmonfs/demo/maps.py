@@ -110,7 +110,7 @@ def mdsmap(cluster: DemoCluster, state: State) -> MDSMap:
 
 
 def fsmap(cluster: DemoCluster, state: State) -> FSMap:
-    """All file systems, and who stands by."""
+    """All file systems, and the standby MDSs."""
     standby = state.mds_standby
     roles = [(state.mds_active.gid, FSCID)] + ([(standby.gid, -1)] if standby else [])
     return FSMap(

@@ -1,4 +1,4 @@
-"""What the monitor's half of an authentication says to the messenger, whatever the method."""
+"""What the monitor's half of an authentication method returns to the messenger."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The client is who it says: AUTH_DONE."""
+    """The client is authenticated: AUTH_DONE."""
 
     global_id: int
     payload: bytes
@@ -64,7 +64,7 @@ class ServerAuth(Protocol):
 
 
 class NoneAuth:
-    """auth none: whoever comes is believed, and gets the global_id it claims."""
+    """auth none: every client is accepted and gets the global_id that it claims."""
 
     method: AuthMethod = AuthMethod.NONE
     modes: tuple[Mode, ...] = (Mode.CRC,)

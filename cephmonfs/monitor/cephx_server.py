@@ -102,7 +102,7 @@ class CephxServer:
         return secret_id, seal(secret, Usage.TICKET_INFO, bytes(enc), self.random)
 
     def open_ticket(self, secret_id: int, blob: bytes, now: float) -> TicketInfo | None:
-        """Return what a ticket holds, None when we do not take it for one of ours."""
+        """Return the content of a ticket, None if it is not one of ours."""
         secret = self.secret(secret_id, now)
         if secret is None:
             return None
@@ -141,7 +141,7 @@ class CephxAuth:
         self._granted: TicketInfo | None = None
 
     def start(self, entity: EntityName, global_id: int, mode: Mode, now: float) -> Answer:
-        """Ask: u8 1, le64 challenge.  Whether the entity exists is not told before it has answered."""
+        """Ask: u8 1, le64 challenge.  An unknown entity gets a challenge as well."""
         self._entity, self._claimed, self._mode = entity, global_id, mode
         self._challenge = Cursor(self._server.random(8)).u64()
         return Challenge(bytes(Encoder().u8(1).u64(self._challenge)))

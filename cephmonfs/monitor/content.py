@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Content(Protocol):
-    """One cluster, as all its monitors tell it.  `now` is in seconds since 1970."""
+    """One cluster, as all its monitors describe it.  `now` is in seconds since 1970."""
 
     @property
     def fsid(self) -> UUID:

@@ -33,7 +33,7 @@ _MAX_MONS: Final = 31
 
 
 class _Client:
-    """One connection: the machine, the stream, and who waits for whom."""
+    """One connection: the protocol machine and its stream."""
 
     def __init__(self, stream: trio.abc.Stream, monitors: Monitors, rank: int, conn: ServerConnectionV2) -> None:
         self._stream = stream
@@ -120,7 +120,7 @@ async def _listen(settings: MonitorSettings) -> list[trio.SocketListener]:
 
 
 def peer_addr(stream: trio.abc.Stream) -> EntityAddr:
-    """Return the client's address as its socket tells it."""
+    """Return the client's address from its socket."""
     if isinstance(stream, trio.SocketStream):
         host, port = stream.socket.getpeername()[:2]
         return EntityAddr.of(host, port, AddrType.MSGR2)

@@ -100,7 +100,7 @@ ServerEvent = ClientReady | ClientMessage
 class ServerConnectionV2:
     """One connection.
 
-    `own` is our address as in the monmap, `peer` the client's as the socket tells it; `methods` makes the
+    `own` is our address as in the monmap, `peer` the client's from its socket; `methods` makes the
     authentication for each method that we allow, `modes` are the connection modes that we allow.
     """
 
