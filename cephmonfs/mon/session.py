@@ -413,7 +413,7 @@ class MonSession:
         if self._connections.current is None:
             self._promote(conn)
         if self._caps.statfs_denied:
-            self._statfs.ask_on_nobodys_behalf()
+            self._statfs.ask_without_caller()
         self._sender.everything(conn, self._now)
         self._commands.send()
 

@@ -233,7 +233,7 @@ class StatfsCalls:
         else:
             self._events.append(Answered((waiter,), record))
 
-    def ask_on_nobodys_behalf(self) -> None:
+    def ask_without_caller(self) -> None:
         """Ask although no caller does: the answer, or its lack, tells about the caps."""
         self._requests.ask_statfs(self._make, self._report.now.mono)
 

@@ -362,7 +362,7 @@ class MonClient:
             except OSError as exc:
                 reason = _reason(exc)
             except Exception:
-                log.exception("link to %s", addr)
+                log.exception("connection to %s", addr)
                 reason = "internal error, see log"
             self._session.closed(conn_id, reason, self.now())
             self._flush()
