@@ -182,7 +182,7 @@ def _address(text: str, what: str) -> MonTarget:
         protocol = "v1"
     rest = re.sub("^(v1|v2|any):", "", text)
     rest, slash, nonce = rest.partition("/")
-    if slash and not nonce.isdecimal():
+    if slash and not (nonce.isdecimal() and nonce.isascii()):
         raise ConfigError(f'{what}: wanted a number after "/" in "{shown(text)}"')
     host, port = _host_port(rest, text, what)
     spelled = protocol is not None
@@ -217,7 +217,7 @@ def _host_port(rest: str, text: str, what: str) -> tuple[str, int | None]:
 
 
 def _port(text: str, whole: str, what: str) -> int:
-    if not text.isdecimal() or not text.isascii() or not 0 < int(text[:6]) < 65536:
+    if not text.isdecimal() or not text.isascii() or len(text) > 5 or not 0 < int(text) < 65536:
         raise ConfigError(f'{what}: wanted a port of 1 to 65535 in "{shown(whole)}"')
     return int(text)
 

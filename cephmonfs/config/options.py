@@ -19,6 +19,8 @@ from cephmonfs.model.usertext import is_key, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_NUMBER_MAX: Final = 400  # characters; a float has at most 309 digits before the point
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -62,9 +64,14 @@ def _path(value: str) -> str:
     return os.path.abspath(value)  # the daemon leaves the directory it was started in
 
 
+def _is_plain(number: str) -> bool:
+    """Whether it is written as people write numbers: Python takes `1_0` and the digits of any script, too."""
+    return number.isascii() and "_" not in number and len(number) <= _NUMBER_MAX
+
+
 def _seconds(value: str) -> float:
     try:
-        number = float(value)
+        number = float(value) if _is_plain(value) else math.nan
     except ValueError:
         number = math.nan
     if not number >= 0:
@@ -85,7 +92,7 @@ def _mount_timeout(value: str) -> float:
 
 def _mode(value: str) -> int:
     try:
-        mode = int(value, 8)
+        mode = int(value, 8) if _is_plain(value) else -1
     except ValueError:
         mode = -1
     if not 0 <= mode <= 0o777:
@@ -102,7 +109,7 @@ def _gid(value: str) -> int:
 
 
 def _id(value: str, look_up: Callable[[str], int], what: str) -> int:
-    if value.isdecimal() and value.isascii() and int(value) < 2**32 - 1:
+    if value.isdecimal() and _is_plain(value) and int(value) < 2**32 - 1:
         return int(value)
     try:
         return look_up(value)
@@ -132,7 +139,7 @@ def _seed(value: str) -> int:
 
 
 def _int(value: str, low: int, high: int) -> int:
-    if not (value.isdecimal() and value.isascii() and low <= int(value) <= high):
+    if not (value.isdecimal() and _is_plain(value) and low <= int(value) <= high):
         raise ValueError(f"a number of {low} to {high}")
     return int(value)
 

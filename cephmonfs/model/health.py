@@ -60,13 +60,14 @@ class Health:
             _checks(report.fields("checks").items()),
             tuple(
                 HealthMute(
-                    mute.name("code"),
+                    code,
                     mute.boolean("sticky") or False,
                     mute.sentence("summary"),
                     mute.integer("count"),
                     _seconds(mute.name("ttl")),
                 )
                 for mute in report.rows("mutes")[: limits.MAX_HEALTH_CHECKS]
+                if (code := mute.name("code"))
             ),
         )
 

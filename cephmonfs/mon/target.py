@@ -75,7 +75,7 @@ class Target:
         for number, name in pools.items():
             if name == wanted:
                 return number
-        return int(wanted) if wanted is not None and wanted.isdigit() and int(wanted) in pools else None
+        return next((number for number in pools if str(number) == wanted), None)
 
     def problem(self, denied: Collection[str], unread: Collection[str], entity: object) -> CephMonFSError | None:
         """Return why nothing can be asked at all, None if it can.  `unread`: maps that we have and cannot read."""

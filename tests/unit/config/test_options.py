@@ -115,6 +115,38 @@ def test_errors(text: str, reason: str) -> None:
     assert caught.value.status == 1
 
 
+_NUMBERS = (
+    *("mount_timeout", "statfs_timeout", "stale_after", "cmd_timeout", "refresh"),
+    *("uid", "gid", "mode", "demo_mons", "demo_seed"),
+)
+
+
+@pytest.mark.parametrize("name", _NUMBERS)
+@pytest.mark.parametrize(
+    "value",
+    ["\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT FOUR}", "\N{FULLWIDTH DIGIT FOUR}", "1_0", "0x4", "4" * 5000, "--4"],
+    ids=ascii,
+)
+def test_a_number_is_written_as_people_write_it(name: str, value: str) -> None:
+    """And whatever Python thinks of it, what comes is an error that says what was wanted."""
+    with pytest.raises(ConfigError, match=f"^{name}=.*: wanted (seconds|an octal mode|a user|a group|a number)"):
+        parse_options([f"{name}={value}"])
+
+
+def test_every_option_that_is_a_number_is_in_that_table() -> None:
+    taken = {option.name for option in OPTIONS if option.parse is not None and _takes(option.name, "4")}
+    words = {option.name for option in OPTIONS if option.parse is not None and _takes(option.name, "x")}
+    assert taken - words - {"fsid", "ip", "ms_mode", "key_type", "log_level"} == set(_NUMBERS)
+
+
+def _takes(name: str, value: str) -> bool:
+    try:
+        parse_options([f"{name}={value}"])
+    except ConfigError:
+        return False
+    return True
+
+
 def test_remount_is_no_option_of_a_mount() -> None:
     assert parse_options(["remount,ro"]).remount
     assert not parse_options(["ro"]).remount

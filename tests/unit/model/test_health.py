@@ -33,12 +33,14 @@ def test_mutes() -> None:
         {"code": "A", "sticky": True, "summary": "x", "count": 3, "ttl": "2026-11-30T13:08:11.500000+0000"},
         {"code": "B", "ttl": "soon"},
         {},
+        {"code": 5, "ttl": "2026-11-30T13:08:11.500000+0000"},
+        {"code": None},
     ]
     found = health("HEALTH_OK", {"A": check(muted=True), "B": check(muted=False)}, mutes=mutes)
     assert [one.code for one in found.muted] == ["A"]
     assert [one.code for one in found.active] == ["B"]
     assert found.mutes[0] == HealthMute("A", True, "x", 3, 1796044091.5)
-    assert [(one.code, one.ends) for one in found.mutes[1:]] == [("B", None), ("", None)]
+    assert [(one.code, one.ends) for one in found.mutes[1:]] == [("B", None)]  # and none without a name
 
 
 def test_a_status_is_one_of_three_words() -> None:

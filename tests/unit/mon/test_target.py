@@ -54,7 +54,20 @@ def test_a_file_system_is_its_only_data_pool(data_pools: tuple[int, ...], wanted
     assert (target.fscid, target.pool_id(), problem(target)) == (2, wanted, None)
 
 
-@pytest.mark.parametrize(("wanted", "number"), [("rbd", 4), ("7", 9), ("4", 4), ("8", None), ("no", None)])
+@pytest.mark.parametrize(
+    ("wanted", "number"),
+    [
+        ("rbd", 4),
+        ("7", 9),
+        ("4", 4),
+        ("8", None),
+        ("no", None),
+        ("\N{SUPERSCRIPT FOUR}", None),
+        ("\N{ARABIC-INDIC DIGIT FOUR}", None),
+        ("+4", None),
+        ("4" * 5000, None),
+    ],
+)
 def test_a_pool_by_its_name_or_else_its_number(wanted: str, number: int | None) -> None:
     target = Target(None, wanted)
     target.on_osdmap(pools(rbd=4, **{"7": 9}))
