@@ -20,6 +20,7 @@ from cephmonfs import __version__
 from cephmonfs.errors import CephMonFSError
 from cephmonfs.files.answers import DF_DETAIL, HEALTH, MON_METADATA, QUORUM, STATUS
 from cephmonfs.files.render.sections import reason
+from cephmonfs.files.view import STATFS
 from cephmonfs.model import df
 from cephmonfs.model.metadata import DaemonMetadata, parse_metadata
 from cephmonfs.model.osdmap import OSD_EXISTS, OSD_UP, POOL_ERASURE, WEIGHT_IN
@@ -325,7 +326,8 @@ def _pool_type(view: View, pool: Pool) -> tuple[str, str]:
 
 def _ourselves(view: View, page: Page) -> None:
     snap = view.snapshot
-    up = snap.state is State.OPEN and view.fresh and not snap.problem
+    answers_df = not snap.problem and STATFS not in snap.denied
+    up = snap.state is State.OPEN and view.fresh and answers_df
     text = "1 with an open session whose quorum was heard within stale_after and a df that can be answered, else 0"
     page.one("cephmonfs_up", text, up)
     page.gauge(

@@ -81,6 +81,9 @@ def _health(view: View) -> Iterator[str]:
 
 def _capacity(view: View) -> Iterator[str]:
     record = view.snapshot.statfs
+    if STATFS in view.snapshot.denied:
+        yield _row("capacity", "not covered by the key's caps")
+        return
     if record is None:
         yield from _wrapped("capacity", f"unknown: {view.snapshot.problem or 'no monitor has answered a statfs yet'}")
         return

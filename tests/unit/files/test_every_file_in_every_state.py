@@ -66,6 +66,8 @@ WANTED: Mapping[str, Mapping[str, str]] = {
     "back": _ALL,
     "denied": _ALL | {"maps": "EACCES", "health": "EACCES", "answers": "EACCES"},
     "caps_narrowed": _ALL | {"maps": "EACCES", "health": "EACCES", "answers": "EACCES"},
+    "without_df": _ALL | {"statfs": "EACCES"},
+    "df_denied": _ALL | {"statfs": "EACCES"},
 }
 _FRESH_PAGES = {
     "status": ("HEALTH_WARN", "!STALE", "!UNKNOWN", "leader a"),
@@ -76,6 +78,11 @@ _NO_PAGES = {
     "status": ("HEALTH_UNKNOWN", "!HEALTH_WARN"),
     "metrics": ("!ceph_", "cephmonfs_up 0.0"),
     "dashboard.html": ("No monitor has answered yet",),
+}
+_NO_DF_PAGES = {
+    "status": ("HEALTH_WARN", "capacity  not covered by the key's caps"),
+    "metrics": ("ceph_health_status 1.0", "cephmonfs_up 0.0"),
+    "dashboard.html": ("HEALTH_WARN", "the key&#x27;s caps do not cover a statfs"),
 }
 PAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "never_connected": _NO_PAGES,
@@ -96,6 +103,8 @@ PAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "back": _FRESH_PAGES,
     "denied": {"metrics": ("!ceph_health_status", "!ceph_osd_up"), "status": ("not covered by the key",)},
     "caps_narrowed": {"metrics": ("!ceph_health_status", "!ceph_osd_up"), "status": ("not covered by the key",)},
+    "without_df": _NO_DF_PAGES,
+    "df_denied": _NO_DF_PAGES,
 }
 
 # The monmap comes to every key.
@@ -189,7 +198,22 @@ async def caps_narrowed(source: FakeSource) -> None:
     await trio.sleep(5)
 
 
-STATES = (never_connected, refused, is_open, mute, stale, back, denied, caps_narrowed)
+async def without_df(source: FakeSource) -> None:
+    """A key that may know all but the space."""
+    known(source)
+    source.publish(statfs=None, denied=frozenset({"statfs"}))
+    await trio.sleep(5)
+
+
+async def df_denied(source: FakeSource) -> None:
+    """The same, after the space was known."""
+    known(source)
+    await trio.sleep(5)
+    source.publish(denied=frozenset({"statfs"}))
+    await trio.sleep(5)
+
+
+STATES = (never_connected, refused, is_open, mute, stale, back, denied, caps_narrowed, without_df, df_denied)
 
 
 @pytest.mark.parametrize("seed", range(3))
