@@ -19,6 +19,7 @@ from cephmonfs.model.usertext import is_key, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_LONGEST_WAIT_S: Final = 3600
 _NUMBER_MAX: Final = 400  # characters; a float has at most 309 digits before the point
 
 
@@ -79,10 +80,11 @@ def _seconds(value: str) -> float:
     return number
 
 
-def _positive_seconds(value: str) -> float:
+def _patience(value: str) -> float:
+    """Read how long a call may wait: not for ever."""
     number = _seconds(value)
-    if number == 0:
-        raise ValueError("seconds: a number above 0")
+    if not 0 < number <= _LONGEST_WAIT_S:
+        raise ValueError(f"seconds: a number above 0, and at most {_LONGEST_WAIT_S}")
     return number
 
 
@@ -228,7 +230,7 @@ OPTIONS: Final = (
     ),
     Option("pool", "df of one pool, by name or id", SHOWN, _text, "POOL"),
     Option("mount_timeout", "wait for a first session; 0 for ever", TIME, _mount_timeout, "SECONDS", "60"),
-    Option("statfs_timeout", "a statfs waits for a fresh answer", TIME, _positive_seconds, "SECONDS", "1"),
+    Option("statfs_timeout", "a statfs waits for a fresh answer", TIME, _patience, "SECONDS", "1"),
     Option(
         "stale_after",
         "the last answer may stand in for a fresh one; 0 never, inf always",
@@ -237,7 +239,7 @@ OPTIONS: Final = (
         "SECONDS",
         "60",
     ),
-    Option("cmd_timeout", "longest wait of a command file", TIME, _positive_seconds, "SECONDS", "2"),
+    Option("cmd_timeout", "longest wait of a command file", TIME, _patience, "SECONDS", "2"),
     Option("refresh", "age at which a command file asks again", TIME, _seconds, "SECONDS", "10"),
     Option("bg", "mount at once, connect later", TIME, default="off", aliases=("delay_connect",)),
     Option(
