@@ -278,7 +278,7 @@ def test_a_monitor_dies_and_nobody_reads(
     cluster.wait_quorum(3, BACK_S)
     cluster.wait_health(timeout_s=BACK_S)
     until(lambda: look(reader.path, "ceph/mon/ok-to-add-offline").error == 0, "the command works again", 10)
-    assert "ceph/mon/ok-to-add-offline" in names(reader.path, "ceph/mon")
+    until(lambda: "ceph/mon/ok-to-add-offline" in names(reader.path, "ceph/mon"), "it is listed again", 15)
     until(lambda: events(mount, "health")[-1]["new"] == "HEALTH_OK", "the end of it in events", 30)
     quorums = events(mount, "quorum")
     assert [event["left"] for event in quorums[1:]] == [[victim], []], quorums

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
+from tests.doubles.handlers import CALLER, handlers
 from tests.doubles.mount import Mount
+from tests.doubles.source import FakeSource
 
 CHROMIUM = shutil.which("chromium")
 
 
-def test_nothing_is_asked_for_the_curve(mount_with: Callable[..., Mount]) -> None:
-    mount = mount_with(refresh=0.1)
-    time.sleep(1)
-    assert set(mount.source.asked) <= {"health", "quorum_status"}  # for `events`
-    for _ in range(2):
-        os.statvfs(mount.path)
-        time.sleep(0.1)
-    assert mount.source.asked["statfs"] == 2
-    page = mount.text("dashboard.html")
-    assert mount.source.asked["statfs"] in (3, 4)  # one open, one read: within a moment they share one
-    assert "<svg" in page
+async def test_nothing_is_asked_for_the_curve(autojump_clock: trio.testing.MockClock) -> None:
+    """Without a kernel mount: another program's df of all mounts would be a reader."""
+    source = FakeSource()
+    async with handlers(source, refresh=0.1) as mount:
+        await trio.sleep(100)
+        assert set(source.asked) == {"health", "quorum_status"}  # for `events`
+        for _ in range(2):
+            await mount.operations.statfs(CALLER)
+            await trio.sleep(0.1)
+        assert source.asked["statfs"] == 2
+        page = await mount.outcome("dashboard.html")
+        assert source.asked["statfs"] == 3
+        assert "<svg" in page
 
 
 def test_the_size_that_is_seen_first_is_the_size(mount: Mount) -> None:
