@@ -18,6 +18,7 @@ class FsSettings:
     uid: int
     gid: int
     mode: int  # of files; directories get the matching search bits
+    show_as_rw: bool  # with write bits, so that the kernel lets a write come to the handler that refuses it with EROFS
     config_lines: tuple[str, ...] = ()  # of the file `config`: "option value origin", no secrets
     client_options: str = ""  # of debug/client_options: the kernel's comma list, no secrets
 

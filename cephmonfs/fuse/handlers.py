@@ -80,6 +80,7 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT_S: Final = 1.0  # longest silence of events_pipe; a reader that waits can only be killed in between
 _STATFS_YOUNG_S: Final = 1.0  # numbers of this age are good enough for the size of a page
+_WRITE_BITS: Final = 0o222
 _SIZE_UNKNOWN: Final = 4096  # of a file whose command has not run yet
 
 
@@ -159,6 +160,8 @@ class CephMonOperations(ReadOnly):
             mode |= stat.S_IFDIR | mode >> 2
         else:
             mode |= stat.S_IFREG
+        if self._settings.show_as_rw:
+            mode |= _WRITE_BITS
         attributes.st_ino = inode
         attributes.st_mode = mode
         attributes.st_nlink = 2 if node.is_directory else 1

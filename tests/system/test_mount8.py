@@ -108,6 +108,25 @@ def test_a_mount_flagged_rw_takes_no_write(tmp_path: Path) -> None:
     assert health == "HEALTH_OK"
 
 
+def test_a_mount_flagged_rw_takes_no_write_from_anybody(tmp_path: Path) -> None:
+    """The kernel checks permissions first, so there are write bits; who may not read still may not."""
+    tmp_path.chmod(0o755)
+    user = "setpriv --reuid 12345 --regid 12345 --clear-groups sh -c"
+    writes = ["echo > m/fsid", "echo >> m/health", "mkdir m/d", "rm -f m/fsid", "mv m/fsid m/y", "touch m/mon/x"]
+    body = "; ".join(f"{user} '{command}'" for command in writes)
+    out = sh(
+        tmp_path,
+        f"mount -t cephmon demo: m -o show_as_rw; {body}; {user} 'cat m/health; cat m/log'; "
+        "stat -c %A m/fsid; umount m",
+    )
+    *refused, health, log, mode = out.splitlines()
+    assert len(refused) == len(writes), refused
+    assert all("Read-only file system" in line for line in refused), refused
+    assert health == "HEALTH_OK"
+    assert "Permission denied" in log
+    assert mode == "-rw-rw-rw-"
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [("", ""), ("-o pool=rbd", ".rbd"), ("-o fs=cephfs", ".cephfs="), ("-o pool=rbd,fs=cephfs", ".rbd")],
