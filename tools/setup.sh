@@ -16,7 +16,7 @@ venv=${VENV:-.venv}
 
 runtime_packages="fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv ca-certificates"
 cluster_packages="ceph-mon ceph-mgr ceph-osd ceph-mds ceph-fuse ceph-common mmdebstrap debian-archive-keyring util-linux"
-test_packages="python3-rados procps iproute2 jq rsync monitoring-plugins-basic faketime"
+test_packages="python3-rados procps iproute2 jq rsync zip monitoring-plugins-basic faketime"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }

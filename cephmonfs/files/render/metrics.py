@@ -63,7 +63,8 @@ Samples = Iterable[tuple[Labels, float]]
 
 def load() -> None:
     """Import the library that writes: a daemon that has given up its rights may not reach it any more."""
-    import prometheus_client  # noqa: F401
+    import prometheus_client.core
+    import prometheus_client.utils  # noqa: F401
 
 
 def metrics(view: View) -> bytes:
